@@ -1,0 +1,82 @@
+// Content ids: a SHA-256 tree of two levels, so that one tensor can be hashed by many threads, and while it is written.
+//
+// The content is cut into chunks of 1 MiB. A leaf is SHA-256(0x00, chunk). The id is SHA-256(0x01, kind, leaves):
+// `kind` tells tensors from assets and carries a tensor's element type and shape, so that equal bytes of another shape
+// get another id. storage/FORMAT.md has the layout byte by byte and test vectors.
+//
+// Functions are thread-safe; a hasher belongs to one thread at a time.
+#ifndef EDITD_STORAGE_BASE_TREE_HASH_H_
+#define EDITD_STORAGE_BASE_TREE_HASH_H_
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "storage/base/dtype.h"
+#include "storage/base/id.h"
+
+namespace editd {
+
+inline constexpr size_t kChunkBytes = 1 << 20;
+
+// Plain SHA-256 of bytes in pieces. SHA-NI where the processor has it.
+class Sha256 {
+ public:
+  Sha256();
+  ~Sha256();
+  Sha256(const Sha256&) = delete;
+  Sha256& operator=(const Sha256&) = delete;
+
+  void Update(std::string_view bytes);
+  // The digest; the object then starts afresh.
+  Id Finish();
+
+  static Id Of(std::string_view bytes);
+
+ private:
+  void* context_;  // EVP_MD_CTX
+};
+
+// What is hashed before a content's leaves.
+class ContentKind {
+ public:
+  static ContentKind Asset();
+  static ContentKind Tensor(DType dtype, std::span<const int64_t> shape);
+  const std::string& prefix() const { return prefix_; }
+
+ private:
+  std::string prefix_;
+};
+
+// The leaf of one chunk: at most kChunkBytes, fewer only in a content's last chunk.
+Id LeafOf(std::string_view chunk);
+// The content's id from its size and its leaves in order. Empty content has no leaf.
+Id RootOf(const ContentKind& kind, uint64_t size, std::span<const Id> leaves);
+
+// The id of a content in memory (or mapped). `threads` counts the caller.
+Id HashContent(const ContentKind& kind, std::string_view content, unsigned threads = 1);
+
+// The id of a content that comes in pieces.
+class ContentHasher {
+ public:
+  explicit ContentHasher(ContentKind kind) : kind_(std::move(kind)) {}
+
+  void Update(std::string_view bytes);
+  uint64_t size() const { return size_; }
+  // Call once.
+  Id Finish();
+
+ private:
+  const ContentKind kind_;
+  Sha256 chunk_;
+  size_t in_chunk_ = 0;  // Bytes of the present chunk.
+  uint64_t size_ = 0;
+  std::vector<Id> leaves_;
+};
+
+}  // namespace editd
+
+#endif  // EDITD_STORAGE_BASE_TREE_HASH_H_
