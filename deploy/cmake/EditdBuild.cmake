@@ -43,6 +43,11 @@ include_directories(${PROJECT_SOURCE_DIR})
 
 set(EDITD_WARNINGS -Wall -Wextra -Werror)
 
+# editd_plugin(NAME ...): see there; an installation has the same function.
+include(${PROJECT_SOURCE_DIR}/plugins/sdk/cmake/EditdPlugin.cmake)
+set(EDITD_PROTO_DIR ${PROJECT_SOURCE_DIR}/proto)          # Where editd/v1/options.proto is,
+set(EDITD_PLUGIN_PROTO_ROOT ${PROJECT_SOURCE_DIR}/proto)  # and our plugins' messages.
+
 # editd_library(NAME SOURCES ... DEPS ...): a static library of ours.
 function(editd_library name)
   cmake_parse_arguments(ARG "" "" "SOURCES;DEPS" ${ARGN})
