@@ -31,16 +31,18 @@ def manual_pages(folder):
         if len(source) < 500:  # A pointer to another page.
             continue
         # Wide enough that no paragraph is broken into lines; bold and underlined letters are overstruck with backspaces.
-        rendered = subprocess.run(["mandoc", "-K", "utf-8", "-T", "utf8", "-O", "width=2000"],
+        rendered = subprocess.run(["mandoc", "-K", "utf-8", "-T", "utf8", "-O", "width=1000"],
                                   input=source, stdout=subprocess.PIPE, check=False).stdout
+        if not rendered:
+            sys.exit(f"mandoc makes nothing of {page}")
         lines = re.sub(r".\x08", "", rendered.decode("utf-8")).strip().splitlines()
         yield clean("\n".join(lines[1:-1]))  # Without the running head and foot.
 
 
 def chapters(path):
-    text = gzip.decompress(path.read_bytes()).decode("utf-8")
+    text = clean(gzip.decompress(path.read_bytes()).decode("utf-8"))
     for chapter in re.split(r"(?m)^(?=(?:Chapter|Chương|Appendix|Phụ lục) [0-9A-Z]+\. )", text):
-        yield clean(chapter)
+        yield chapter.strip()
 
 
 def hold_out(documents):
@@ -59,10 +61,9 @@ def main(tree, out):
     out = pathlib.Path(out)
     out.mkdir(parents=True)
     held_out = []
-    for language, man, guide in (("en", "man", "maint-guide/maint-guide.en"), ("vi", "man/vi", "maint-guide-vi/maint-guide.vi")):
-        pages = share / man
-        documents = [text for section in sorted(pages.glob("man[0-9]")) for text in manual_pages(section)]
-        documents += chapters(share / "doc" / f"{guide}.txt.gz")
+    for language, pages, guide in (("en", "man", "maint-guide"), ("vi", "man/vi", "maint-guide-vi")):
+        documents = [text for section in sorted((share / pages).glob("man[0-9]")) for text in manual_pages(section)]
+        documents += chapters(share / "doc" / guide / f"maint-guide.{language}.txt.gz")
         keep, held = hold_out([text for text in documents if text])
         held_out += held
         write(out / f"{language}.jsonl", keep)
