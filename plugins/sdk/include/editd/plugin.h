@@ -124,6 +124,11 @@ typedef struct edit_host_v1 {
   void (*finding)(edit_job*, edit_string field, edit_string message);
   /* Host memory (beyond mapped inputs) and disk that run will need, bytes. */
   void (*estimate)(edit_job*, uint64_t memory_bytes, uint64_t disk_bytes);
+
+  /* --- what the job has made, read back -------------------------------------------------------------------------- */
+  /* The bytes of an exported file as they lie on disk, mapped. For a file that is complete: after the next export_file,
+   * or when nothing more will be written to it. */
+  int (*export_view)(edit_job*, edit_string name, const void** data, uint64_t* size);
 } edit_host_v1;
 
 enum { EDIT_PLUGIN_MAKES_VERSION = 1 };

@@ -197,6 +197,13 @@ class Job {
   absl::Status WriteExport(std::string_view bytes) {
     return Code(host_->export_write(job_, bytes.data(), bytes.size()));
   }
+  // An exported file, complete, as it lies on disk: what an export checks itself with.
+  absl::StatusOr<std::string_view> ViewExport(std::string_view name) {
+    const void* data = nullptr;
+    uint64_t size = 0;
+    if (int code = host_->export_view(job_, From(name), &data, &size)) return Error(code);
+    return std::string_view(static_cast<const char*>(data), static_cast<size_t>(size));
+  }
   // What was made is wrong (an oracle failed). Return the status: the job ends with this text and nothing is published.
   absl::Status Refuse(std::string_view message) { return Code(host_->refuse(job_, From(message))); }
 
