@@ -33,7 +33,7 @@ struct PackWriterOptions {
   // A floating tensor with NaN or infinity is an error.
   bool require_finite = true;
   // Tells the ids that are stored elsewhere (the inputs' tensors). May be empty.
-  std::function<bool(const Id&)> known;
+  std::function<bool(const Id&)> known = nullptr;
 };
 
 // What became of a tensor.
