@@ -6,6 +6,8 @@
 
 #include "plugins/lib/formats/dequantize.h"
 #include "plugins/lib/formats/gguf.h"
+#include "plugins/lib/formats/gguf_model.h"
+#include "plugins/lib/formats/gguf_tokenizer.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace editd::formats;
@@ -17,9 +19,18 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       for (uint64_t i = 0; i < array->count && i < 16; ++i) IntegerAt(*array, i);
     }
   }
+  (void)ConvertGgufTokenizer(*gguf, 1 << 20, "fuzz");
+  if (const auto model = ConvertGgufModel(*gguf, "fuzz"); model.ok()) {
+    for (const GgufSource& source : model->tensors) {
+      for (int64_t row = 0; row < source.Rows(); ++row) {
+        if (source.SourceRow(row) < 0 || source.SourceRow(row) >= source.Rows()) std::abort();
+      }
+    }
+  }
   std::vector<float> values;
   for (const GgufTensor& tensor : gguf->tensors) {
-    if (tensor.bytes.data() < file.data() || tensor.bytes.data() + tensor.bytes.size() > file.data() + size) abort();
+    if (tensor.bytes.data() < file.data() || tensor.bytes.data() + tensor.bytes.size() > file.data() + size)
+      std::abort();
     values.resize(tensor.Elements());
     Dequantize(tensor.type, tensor.bytes.data(), values.size(), values.data());
     DequantizeElement(tensor.type, tensor.bytes.data(), values.size() - 1);

@@ -9,14 +9,8 @@
 #include <bit>
 #include <cstring>
 
+#include "plugins/lib/formats/target_clones.h"
 #include "storage/base/dtype.h"
-
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && !defined(__SANITIZE_ADDRESS__) && \
-    !defined(__SANITIZE_THREAD__)
-#define EDITD_FOR_EACH_CPU __attribute__((target_clones("default", "avx2", "arch=x86-64-v4")))
-#else
-#define EDITD_FOR_EACH_CPU
-#endif
 
 namespace editd::formats {
 namespace {

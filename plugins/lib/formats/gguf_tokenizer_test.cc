@@ -1,0 +1,111 @@
+#include "plugins/lib/formats/gguf_tokenizer.h"
+
+#include "plugins/lib/formats/checkpoint.h"
+#include "plugins/lib/formats/gguf_testing.h"
+#include "storage/base/strings.h"
+#include "storage/base/testing.h"
+
+namespace editd::formats {
+namespace {
+
+using ::testing::HasSubstr;
+
+GgufWriter Tokenizer(const std::string& pre, const std::vector<std::string>& tokens, const std::vector<int32_t>& types,
+                     const std::vector<std::string>& merges) {
+  GgufWriter writer;
+  writer.String("general.architecture", "llama").U32("llama.context_length", 64);
+  writer.String("tokenizer.ggml.model", "gpt2").Strings("tokenizer.ggml.tokens", tokens);
+  if (!pre.empty()) writer.String("tokenizer.ggml.pre", pre);
+  if (!types.empty()) writer.Integers("tokenizer.ggml.token_type", types);
+  return writer.Strings("tokenizer.ggml.merges", merges);
+}
+
+absl::StatusOr<GgufTokenizer> Convert(const GgufWriter& writer, int64_t rows = 100) {
+  const std::string file = writer.Build();
+  ASSIGN_OR_RETURN(const GgufFile gguf, ReadGguf(file, "m.gguf"));
+  return ConvertGgufTokenizer(gguf, rows, "m.gguf");
+}
+
+std::string File(const GgufTokenizer& tokenizer, std::string_view name) {
+  for (const auto& [file, content] : tokenizer.files) {
+    if (file == name) return content;
+  }
+  return "";
+}
+
+TEST(GgufTokenizer, SpecialsBeforeTheVocabularyStayInIt) {
+  GgufWriter writer = Tokenizer("smollm", {"<|end|>", "a", "b", "\"\n", "ab"}, {3, 1, 1, 1, 1}, {"a b"});
+  writer.U32("tokenizer.ggml.eos_token_id", 0).String("tokenizer.chat_template", "{{ messages }}");
+  ASSERT_OK_AND_ASSIGN(const GgufTokenizer tokenizer, Convert(writer));
+  ASSERT_OK_AND_ASSIGN(const Json json, ParseJson(File(tokenizer, "tokenizer.json"), "t"));
+  EXPECT_EQ(json["model"]["vocab"]["<|end|>"], 0);
+  EXPECT_EQ(json["model"]["vocab"]["\"\n"], 3);
+  EXPECT_EQ(json["model"]["vocab"].size(), 5u);
+  EXPECT_EQ(json["model"]["merges"], Json::array({"a b"}));
+  EXPECT_EQ(json["added_tokens"].size(), 1u);
+  EXPECT_EQ(json["added_tokens"][0]["special"], true);
+  EXPECT_EQ(json["pre_tokenizer"]["pretokenizers"][0]["type"], "Digits");
+  EXPECT_EQ(tokenizer.used, 5);
+  EXPECT_EQ(tokenizer.eos, 0);
+  EXPECT_EQ(tokenizer.bos, std::nullopt);
+  EXPECT_EQ(File(tokenizer, "chat_template.jinja"), "{{ messages }}");
+  ASSERT_OK_AND_ASSIGN(const Json config, ParseJson(File(tokenizer, "tokenizer_config.json"), "t"));
+  EXPECT_EQ(config["eos_token"], "<|end|>");
+  EXPECT_FALSE(config.contains("bos_token"));
+  EXPECT_THAT(CountTokenIds(File(tokenizer, "tokenizer.json"), "t"),
+              ::testing::Property(&absl::StatusOr<int64_t>::value, 5));
+}
+
+TEST(GgufTokenizer, SpecialsBehindTheVocabularyAreAddedAndPaddingIsLeftOut) {
+  const GgufWriter writer =
+      Tokenizer("qwen2", {"a", "b", "ab", "<|end|>", "<tool>", "[PAD5]", "[PAD6]"}, {1, 1, 1, 3, 4, 5, 5}, {"a b"});
+  ASSERT_OK_AND_ASSIGN(const GgufTokenizer tokenizer, Convert(writer));
+  ASSERT_OK_AND_ASSIGN(const Json json, ParseJson(File(tokenizer, "tokenizer.json"), "t"));
+  EXPECT_EQ(json["model"]["vocab"].size(), 3u);
+  EXPECT_EQ(json["added_tokens"].size(), 2u);
+  EXPECT_EQ(json["added_tokens"][1]["id"], 4);
+  EXPECT_EQ(json["added_tokens"][1]["special"], false);
+  EXPECT_EQ(json["normalizer"]["type"], "NFC");
+  EXPECT_EQ(tokenizer.used, 5);
+}
+
+TEST(GgufTokenizer, Llama3AddsItsBeginning) {
+  GgufWriter writer = Tokenizer("llama-bpe", {"a", "b", "ab", "<|bos|>", "<|eot|>"}, {1, 1, 1, 3, 3}, {"a b"});
+  writer.U32("tokenizer.ggml.bos_token_id", 3).U32("tokenizer.ggml.eos_token_id", 4);
+  ASSERT_OK_AND_ASSIGN(const GgufTokenizer tokenizer, Convert(writer));
+  ASSERT_OK_AND_ASSIGN(const Json json, ParseJson(File(tokenizer, "tokenizer.json"), "t"));
+  EXPECT_EQ(json["model"]["ignore_merges"], true);
+  const Json& post = json["post_processor"]["processors"][1];
+  EXPECT_EQ(post["type"], "TemplateProcessing");
+  EXPECT_EQ(post["special_tokens"]["<|bos|>"]["ids"][0], 3);
+  EXPECT_EQ(post["single"].size(), 2u);
+  EXPECT_EQ(post["pair"].size(), 4u);
+
+  writer.Bool("tokenizer.ggml.add_bos_token", false);
+  ASSERT_OK_AND_ASSIGN(const GgufTokenizer without, Convert(writer));
+  EXPECT_THAT(File(without, "tokenizer.json"), Not(HasSubstr("TemplateProcessing")));
+}
+
+TEST(GgufTokenizer, RefusesByNameWhatItDoesNotUnderstand) {
+  const auto error = [](const GgufWriter& writer, int64_t rows = 100) {
+    const auto tokenizer = Convert(writer, rows);
+    EXPECT_EQ(tokenizer.status().code(), absl::StatusCode::kInvalidArgument);
+    return std::string(tokenizer.status().message());
+  };
+  EXPECT_THAT(error(Tokenizer("tekken", {"a"}, {}, {})), HasSubstr("\"tekken\" (tokenizer.ggml.pre) is not supported"));
+  EXPECT_THAT(error(Tokenizer("", {"a"}, {}, {})), HasSubstr("lacks the key \"tokenizer.ggml.pre\""));
+  EXPECT_THAT(error(GgufWriter().String("tokenizer.ggml.model", "llama")), HasSubstr("model \"llama\" in GGUF"));
+  EXPECT_THAT(error(Tokenizer("smollm", {"a", "b"}, {}, {}), 1), HasSubstr("has 2 tokens, but its embedding 1 rows"));
+  EXPECT_THAT(error(Tokenizer("smollm", {"a", "a"}, {}, {})), HasSubstr("tokens 0 and 1 are both \"a\""));
+  EXPECT_THAT(error(Tokenizer("smollm", {"a", "\xff"}, {}, {})), HasSubstr("token 1 is not UTF-8"));
+  EXPECT_THAT(error(Tokenizer("smollm", {"a"}, {1, 1}, {})), HasSubstr("1 tokens, but 2 token types"));
+  EXPECT_THAT(error(Tokenizer("smollm", {"a"}, {9}, {})), HasSubstr("token 0 has type 9"));
+  EXPECT_THAT(error(Tokenizer("smollm", {"a", "b"}, {}, {"a b"})), HasSubstr("names \"ab\", which is no token"));
+  EXPECT_THAT(error(Tokenizer("smollm", {"a"}, {}, {"a"})), HasSubstr("merge 0 is no pair"));
+  EXPECT_THAT(error(Tokenizer("smollm", {"a"}, {}, {"a b c"})), HasSubstr("merge 0 is no pair"));
+  EXPECT_THAT(error(Tokenizer("smollm", {"a"}, {}, {}).U32("tokenizer.ggml.bos_token_id", 7)),
+              HasSubstr("bos_token_id\" is 7, but there are 1 tokens"));
+}
+
+}  // namespace
+}  // namespace editd::formats
