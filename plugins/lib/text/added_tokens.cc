@@ -1,0 +1,98 @@
+#include "plugins/lib/text/added_tokens.h"
+
+#include <algorithm>
+
+#include "plugins/lib/text/unicode.h"
+
+namespace editd::text {
+namespace {
+
+// The flags of the character that ends at `end` (begin < end).
+uint8_t FlagsBefore(const char* begin, const char* end) {
+  const char* p = end - 1;
+  while (p > begin && end - p < 4 && (*p & 0xc0) == 0x80) --p;
+  int length;
+  return CodePointFlags()[DecodeUtf8(p, end, &length)];
+}
+
+uint8_t FlagsAfter(const char* p, const char* end, int* length) { return CodePointFlags()[DecodeUtf8(p, end, length)]; }
+
+}  // namespace
+
+bool AddedTokenMatcher::Add(std::string_view form, const AddedToken* token) {
+  uint32_t node = 0;
+  for (char c : form) {
+    const uint64_t key = static_cast<uint64_t>(node) << 8 | static_cast<uint8_t>(c);
+    if (const uint64_t* next = edges_.Get(key)) {
+      node = static_cast<uint32_t>(*next);
+      continue;
+    }
+    const auto next = static_cast<uint32_t>(accepts_.size());
+    accepts_.push_back(0);
+    edges_.Insert(key, next);
+    node = next;
+  }
+  if (node == 0 || accepts_[node] != 0) return false;
+  tokens_.push_back(token);
+  accepts_[node] = static_cast<uint32_t>(tokens_.size());
+  first_[static_cast<uint8_t>(form[0])] = true;
+  return true;
+}
+
+const AddedToken* AddedTokenMatcher::LongestAt(std::string_view text, size_t at, size_t* length) const {
+  uint32_t node = 0, accepted = 0;
+  for (size_t i = at; i < text.size(); ++i) {
+    const uint64_t* next = edges_.Get(static_cast<uint64_t>(node) << 8 | static_cast<uint8_t>(text[i]));
+    if (!next) break;
+    node = static_cast<uint32_t>(*next);
+    if (accepts_[node] != 0) {
+      accepted = accepts_[node];
+      *length = i + 1 - at;
+    }
+  }
+  return accepted == 0 ? nullptr : tokens_[accepted - 1];
+}
+
+void AddedTokenMatcher::Match(std::string_view text, std::vector<Part>* parts) const {
+  parts->clear();
+  const char* const data = text.data();
+  const char* const end = data + text.size();
+  size_t done = 0;  // What lies before it is in parts.
+  for (size_t at = 0; !tokens_.empty();) {
+    while (at < text.size() && !first_[static_cast<uint8_t>(text[at])]) ++at;
+    if (at == text.size()) break;
+    size_t length;
+    const AddedToken* token = LongestAt(text, at, &length);
+    if (!token) {
+      ++at;
+      continue;
+    }
+    size_t start = at, stop = at + length;
+    at = stop;
+    int unused;
+    if (token->single_word && ((start > 0 && FlagsBefore(data, data + start) & kWord) ||
+                               (stop < text.size() && FlagsAfter(data + stop, end, &unused) & kWord))) {
+      continue;
+    }
+    if (token->lstrip) {
+      const char* p = data + start;
+      while (p > data && FlagsBefore(data, p) & kSpace) {
+        do --p;
+        while (p > data && (*p & 0xc0) == 0x80);
+      }
+      start = std::max(static_cast<size_t>(p - data), done);
+    }
+    if (token->rstrip) {
+      const char* p = data + stop;
+      int step;
+      while (p < end && FlagsAfter(p, end, &step) & kSpace) p += step;
+      stop = p - data;
+    }
+    if (done < start) parts->push_back({nullptr, done, start});
+    if (start < stop) parts->push_back({token, start, stop});
+    done = stop;
+  }
+  if (done < text.size()) parts->push_back({nullptr, done, text.size()});
+}
+
+}  // namespace editd::text

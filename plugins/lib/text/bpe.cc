@@ -1,0 +1,145 @@
+// The rule: as long as some adjacent pair is in the list, merge the pair of lowest rank, of equal ones the leftmost.
+//
+// Pre-tokens are short, so mostly the ranks of all adjacent pairs stand in an array, its minimum is found by looking at
+// each, and a merge closes the gap: quadratic, but of a few dozen. Longer pieces (a line of one letter, a text without
+// spaces) use a linked list and a heap of (rank, position): n log n. A heap entry is stale if the rank at its position
+// is no longer its own; ranks name pairs, so this test is exact.
+#include "plugins/lib/text/bpe.h"
+
+#include <algorithm>
+#include <functional>
+
+namespace editd::text {
+namespace {
+
+constexpr size_t kShort = 48;  // Symbols; where the heap begins to win.
+constexpr uint32_t kNone = ~uint32_t{0};
+
+}  // namespace
+
+void Bpe::SetMerges(const std::vector<Merge>& merges) {
+  pairs_.Reserve(merges.size());
+  results_.resize(merges.size());
+  for (size_t rank = 0; rank < merges.size(); ++rank) {
+    const Merge& merge = merges[rank];
+    results_[rank] = merge.result;
+    const uint64_t key = static_cast<uint64_t>(merge.left) << 32 | merge.right;
+    const uint64_t value = static_cast<uint64_t>(rank) << 32 | merge.result;
+    if (!pairs_.Insert(key, value)) *pairs_.Get(key) = value;
+  }
+}
+
+void Bpe::SetBytes(const TokenId (&bytes)[256], TokenId unknown, bool fuse) {
+  std::copy(std::begin(bytes), std::end(bytes), std::begin(bytes_));
+  unknown_ = unknown;
+  fuse_ = fuse;
+}
+
+void Bpe::Apply(std::string_view piece, Scratch* scratch) const {
+  auto& symbols = scratch->symbols;
+  symbols.clear();
+  bool after_unknown = false;
+  for (char c : piece) {
+    const TokenId id = bytes_[static_cast<uint8_t>(c)];
+    if (id != kNoToken) {
+      symbols.push_back({id, 1});
+      after_unknown = false;
+    } else if (unknown_ != kNoToken) {
+      if (fuse_ && after_unknown) {
+        ++symbols.back().bytes;
+      } else {
+        symbols.push_back({unknown_, 1});
+      }
+      after_unknown = true;
+    } else if (!symbols.empty()) {
+      ++symbols.back().bytes;  // Dropped, so its neighbours touch.
+    }
+  }
+  if (symbols.size() < 2) return;
+  if (symbols.size() <= kShort) {
+    MergeShort(scratch);
+  } else {
+    MergeLong(scratch);
+  }
+}
+
+void Bpe::MergeShort(Scratch* scratch) const {
+  auto& symbols = scratch->symbols;
+  size_t size = symbols.size();
+  uint32_t ranks[kShort];  // Of symbol i with i + 1.
+  for (size_t i = 0; i + 1 < size; ++i) ranks[i] = Rank(symbols[i].id, symbols[i + 1].id);
+  for (;;) {
+    uint32_t best = kNoRank;
+    size_t at = 0;
+    for (size_t i = 0; i + 1 < size; ++i) {
+      if (ranks[i] < best) {
+        best = ranks[i];
+        at = i;
+      }
+    }
+    if (best == kNoRank) break;
+    symbols[at].id = results_[best];
+    symbols[at].bytes += symbols[at + 1].bytes;
+    for (size_t i = at + 1; i + 1 < size; ++i) {
+      symbols[i] = symbols[i + 1];
+      ranks[i - 1] = ranks[i];
+    }
+    --size;
+    if (at + 1 < size) ranks[at] = Rank(symbols[at].id, symbols[at + 1].id);
+    if (at > 0) ranks[at - 1] = Rank(symbols[at - 1].id, symbols[at].id);
+  }
+  symbols.resize(size);
+}
+
+void Bpe::MergeLong(Scratch* scratch) const {
+  auto& symbols = scratch->symbols;
+  auto& ranks = scratch->ranks;
+  auto& next = scratch->next;
+  auto& previous = scratch->previous;
+  auto& heap = scratch->heap;
+  const auto size = static_cast<uint32_t>(symbols.size());
+  ranks.assign(size, kNoRank);
+  next.resize(size);
+  previous.resize(size);
+  heap.clear();
+  const auto later = std::greater<>();
+  for (uint32_t i = 0; i < size; ++i) {
+    next[i] = i + 1 < size ? i + 1 : kNone;
+    previous[i] = i > 0 ? i - 1 : kNone;
+    if (i + 1 < size) {
+      ranks[i] = Rank(symbols[i].id, symbols[i + 1].id);
+      if (ranks[i] != kNoRank) heap.push_back(static_cast<uint64_t>(ranks[i]) << 32 | i);
+    }
+  }
+  std::make_heap(heap.begin(), heap.end(), later);
+  auto update = [&](uint32_t left, uint32_t right) {
+    ranks[left] = Rank(symbols[left].id, symbols[right].id);
+    if (ranks[left] == kNoRank) return;
+    heap.push_back(static_cast<uint64_t>(ranks[left]) << 32 | left);
+    std::push_heap(heap.begin(), heap.end(), later);
+  };
+  while (!heap.empty()) {
+    std::pop_heap(heap.begin(), heap.end(), later);
+    const auto rank = static_cast<uint32_t>(heap.back() >> 32);
+    const auto at = static_cast<uint32_t>(heap.back());
+    heap.pop_back();
+    if (ranks[at] != rank) continue;
+    const uint32_t gone = next[at];
+    symbols[at].id = results_[rank];
+    symbols[at].bytes += symbols[gone].bytes;
+    symbols[gone].bytes = 0;
+    ranks[gone] = kNoRank;
+    ranks[at] = kNoRank;
+    next[at] = next[gone];
+    if (next[at] != kNone) {
+      previous[next[at]] = at;
+      update(at, next[at]);
+    }
+    if (previous[at] != kNone) update(previous[at], at);
+  }
+  size_t kept = 0;
+  for (uint32_t i = 0; i != kNone; i = next[i]) symbols[kept++] = symbols[i];
+  symbols.resize(kept);
+}
+
+}  // namespace editd::text

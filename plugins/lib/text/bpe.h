@@ -1,0 +1,71 @@
+// Byte-pair merging by rank: what a pre-token becomes.
+//
+// The order of merges is the order of tokenizer.json's list, never that of ids: a trimmed or extended vocabulary may
+// number its tokens as it likes. Immutable once filled; Scratch is a thread's own.
+#ifndef EDITD_PLUGINS_LIB_TEXT_BPE_H_
+#define EDITD_PLUGINS_LIB_TEXT_BPE_H_
+
+#include <cstdint>
+#include <optional>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "plugins/lib/text/flat_table.h"
+
+namespace editd::text {
+
+using TokenId = uint32_t;
+inline constexpr TokenId kNoToken = ~TokenId{0};
+
+// left + right -> result; its rank is its place in the list, the lowest goes first.
+struct Merge {
+  TokenId left, right, result;
+};
+
+class Bpe {
+ public:
+  // A token and the number of bytes of the piece that it covers.
+  struct Symbol {
+    TokenId id;
+    uint32_t bytes;
+  };
+
+  // Memory that Apply works in, to be used again.
+  struct Scratch {
+    std::vector<Symbol> symbols;  // The result.
+    std::vector<uint32_t> ranks;
+    std::vector<uint32_t> next, previous;
+    std::vector<uint64_t> heap;
+  };
+
+  // A pair listed twice has its last rank, as in the reference.
+  void SetMerges(const std::vector<Merge>& merges);
+
+  // `unknown`: the token for bytes that have none (kNoToken: they are dropped, as in the reference); `fuse`: a run of
+  // them is one token.
+  void SetBytes(const TokenId (&bytes)[256], TokenId unknown, bool fuse);
+
+  // Leaves the tokens of `piece` in scratch->symbols.
+  void Apply(std::string_view piece, Scratch* scratch) const;
+
+ private:
+  static constexpr uint32_t kNoRank = ~uint32_t{0};
+
+  uint32_t Rank(TokenId left, TokenId right) const {
+    const uint64_t* value = pairs_.Get(static_cast<uint64_t>(left) << 32 | right);
+    return value ? static_cast<uint32_t>(*value >> 32) : kNoRank;
+  }
+  void MergeShort(Scratch* scratch) const;
+  void MergeLong(Scratch* scratch) const;
+
+  PairTable pairs_;               // left << 32 | right -> rank << 32 | result.
+  std::vector<TokenId> results_;  // By rank.
+  TokenId bytes_[256] = {};
+  TokenId unknown_ = kNoToken;
+  bool fuse_ = false;
+};
+
+}  // namespace editd::text
+
+#endif  // EDITD_PLUGINS_LIB_TEXT_BPE_H_

@@ -1,0 +1,165 @@
+// What pre-tokens became, so that a word is merged once: words repeat (Zipf), and a look here costs less than one
+// merge.
+//
+// Two open-addressing tables: pieces up to 15 bytes with their key and up to three ids in one slot of half a cache
+// line, and pieces up to 63 bytes with keys apart. Longer ones are not kept. When a table is full all is forgotten.
+// Thread-compatible.
+#ifndef EDITD_PLUGINS_LIB_TEXT_PIECE_CACHE_H_
+#define EDITD_PLUGINS_LIB_TEXT_PIECE_CACHE_H_
+
+#include <cstdint>
+#include <cstring>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "plugins/lib/text/bpe.h"
+#include "plugins/lib/text/flat_table.h"
+
+namespace editd::text {
+
+class PieceCache {
+ public:
+  struct Ids {
+    const TokenId* data = nullptr;  // Null: not there. Valid until the next Insert.
+    size_t size = 0;
+  };
+
+  PieceCache() { Clear(); }
+
+  void Clear() {
+    short_.assign(kFirstSlots, ShortSlot{});
+    long_.assign(kFirstSlots, LongSlot{});
+    short_size_ = long_size_ = 0;
+    keys_.clear();
+    ids_.clear();
+  }
+
+  Ids Find(std::string_view piece) const {
+    if (piece.size() <= kShortKey) {
+      const ShortSlot& slot = short_[FindShort(short_, KeyOf(piece))];
+      if (slot.high == 0) return {};
+      if (slot.count <= kInline) return {slot.ids, slot.count};
+      return {ids_.data() + slot.ids[0], slot.count};
+    }
+    if (piece.size() > kLongKey) return {};
+    const LongSlot& slot = long_[FindLong(piece, HashBytes(piece, secret_))];
+    if (slot.key_size == 0) return {};
+    return {ids_.data() + slot.ids, slot.count};
+  }
+
+  // `piece` must not be there. Pieces that are too long are left out.
+  void Insert(std::string_view piece, const TokenId* ids, size_t count) {
+    if (piece.size() > kLongKey) return;
+    if (short_size_ * 2 >= kMostSlots || long_size_ * 2 >= kMostSlots) Clear();
+    if (piece.size() <= kShortKey) {
+      if (++short_size_ * 2 > short_.size()) GrowShort();
+      const Key key = KeyOf(piece);
+      ShortSlot& slot = short_[FindShort(short_, key)];
+      slot.low = key.low;
+      slot.high = key.high;
+      slot.count = static_cast<uint32_t>(count);
+      if (count <= kInline) {
+        std::copy(ids, ids + count, slot.ids);
+      } else {
+        slot.ids[0] = static_cast<uint32_t>(ids_.size());
+        ids_.insert(ids_.end(), ids, ids + count);
+      }
+      return;
+    }
+    if (++long_size_ * 2 > long_.size()) GrowLong();
+    const uint64_t hash = HashBytes(piece, secret_);
+    LongSlot& slot = long_[FindLong(piece, hash)];
+    slot = {hash, static_cast<uint32_t>(keys_.size()), static_cast<uint32_t>(ids_.size()),
+            static_cast<uint16_t>(piece.size()), static_cast<uint16_t>(count)};
+    keys_.append(piece);
+    ids_.insert(ids_.end(), ids, ids + count);
+  }
+
+ private:
+  static constexpr size_t kShortKey = 15, kLongKey = 63, kInline = 3;
+  static constexpr size_t kFirstSlots = 1 << 10, kMostSlots = 1 << 18;
+
+  struct Key {
+    uint64_t low, high;  // The bytes, and the size plus one in the highest byte.
+  };
+  struct ShortSlot {
+    uint64_t low = 0, high = 0;  // high == 0: empty.
+    uint32_t count = 0;
+    TokenId ids[kInline] = {};  // More than fit: ids[0] is their place in ids_.
+  };
+  struct LongSlot {
+    uint64_t hash = 0;
+    uint32_t key = 0, ids = 0;
+    uint16_t key_size = 0, count = 0;  // key_size == 0: empty.
+  };
+
+  static uint64_t Load(const char* p, size_t size) {
+    uint64_t word = 0;
+    std::memcpy(&word, p, size);
+    return word;
+  }
+
+  static Key KeyOf(std::string_view piece) {
+    const char* p = piece.data();
+    const size_t n = piece.size();
+    Key key{0, static_cast<uint64_t>(n + 1) << 56};
+    if (n >= 8) {
+      key.low = Load(p, 8);
+      if (n > 8) key.high |= Load(p + n - 8, 8) >> (8 * (16 - n));
+    } else if (n >= 4) {
+      key.low = Load(p, 4) | Load(p + n - 4, 4) << (8 * (n - 4));
+    } else if (n > 0) {
+      key.low = static_cast<uint8_t>(p[0]) | static_cast<uint64_t>(static_cast<uint8_t>(p[n / 2])) << (8 * (n / 2)) |
+                static_cast<uint64_t>(static_cast<uint8_t>(p[n - 1])) << (8 * (n - 1));
+    }
+    return key;
+  }
+
+  size_t FindShort(const std::vector<ShortSlot>& slots, const Key& key) const {
+    const size_t mask = slots.size() - 1;
+    for (size_t i = MixHash(key.low ^ secret_, key.high) & mask;; i = (i + 1) & mask) {
+      if ((slots[i].low == key.low && slots[i].high == key.high) || slots[i].high == 0) return i;
+    }
+  }
+
+  size_t FindLong(std::string_view piece, uint64_t hash) const {
+    const size_t mask = long_.size() - 1;
+    for (size_t i = hash & mask;; i = (i + 1) & mask) {
+      const LongSlot& slot = long_[i];
+      if (slot.key_size == 0) return i;
+      if (slot.hash == hash && slot.key_size == piece.size() &&
+          std::memcmp(keys_.data() + slot.key, piece.data(), piece.size()) == 0) {
+        return i;
+      }
+    }
+  }
+
+  void GrowShort() {
+    std::vector<ShortSlot> larger(short_.size() * 2);
+    for (const ShortSlot& slot : short_) {
+      if (slot.high != 0) larger[FindShort(larger, {slot.low, slot.high})] = slot;
+    }
+    short_.swap(larger);
+  }
+
+  void GrowLong() {
+    std::vector<LongSlot> old(long_.size() * 2);
+    old.swap(long_);
+    for (const LongSlot& slot : old) {
+      if (slot.key_size == 0) continue;
+      long_[FindLong(std::string_view(keys_).substr(slot.key, slot.key_size), slot.hash)] = slot;
+    }
+  }
+
+  const uint64_t secret_ = HashSecret();
+  std::vector<ShortSlot> short_;
+  std::vector<LongSlot> long_;
+  size_t short_size_ = 0, long_size_ = 0;
+  std::string keys_;
+  std::vector<TokenId> ids_;
+};
+
+}  // namespace editd::text
+
+#endif  // EDITD_PLUGINS_LIB_TEXT_PIECE_CACHE_H_

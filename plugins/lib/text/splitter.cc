@@ -1,0 +1,217 @@
+// The patterns differ in few places, so two functions do: one for GPT-2's, one for its successors'.
+//
+// GPT-2 at each position: a contraction; else letters, or numbers, or other characters, each run with one space before
+// it if there is one; else white space. Of white space before something else the last character is left (`\s+(?!\S)`),
+// to be the space before a word or, failing that, a piece of its own.
+//
+// The successors: contractions in any case (U+017F too, which folds to s); letters with any one character before them
+// that is no letter, number or line break; digits in limited groups; others with the line breaks after them; white
+// space up to its last line break; then as above.
+//
+// `\p{N}{1,3}+` is possessive for tiktoken, but to the reference's engine (Ruby's syntax) it is a repetition of
+// `\p{N}{1,3}`: all digits together. We follow the reference.
+#include "plugins/lib/text/splitter.h"
+
+#include <array>
+#include <utility>
+
+#include "plugins/lib/text/unicode.h"
+
+namespace editd::text {
+namespace {
+
+struct KnownPattern {
+  std::string_view text;
+  SplitterKind kind;
+};
+
+constexpr KnownPattern kPatterns[] = {
+    {R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)", SplitterKind::kGpt2},
+    {R"('(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)", SplitterKind::kGpt2},
+    {R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)",
+     SplitterKind::kLlama3},
+    {R"('(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]++[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s+)",
+     SplitterKind::kLlama3},
+    {R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)",
+     SplitterKind::kQwen2},
+    {R"('(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}++|\p{N}{1,3}+| ?[^\s\p{L}\p{N}]++[\r\n]*+|\s++$|\s*[\r\n]|\s+(?!\S)|\s)",
+     SplitterKind::kCl100k},
+};
+
+struct AsciiFlags {
+  uint8_t flags[128] = {};
+  constexpr AsciiFlags() {
+    for (int c = 0; c < 128; ++c) {
+      const bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+      const bool digit = c >= '0' && c <= '9';
+      const bool space = c == ' ' || (c >= 9 && c <= 13);
+      flags[c] = (letter ? kLetter : 0) | (digit ? kNumber | kNumeric : 0) | (space ? kSpace : 0);
+    }
+  }
+};
+constexpr AsciiFlags kAscii;
+
+constexpr uint8_t kClass = kLetter | kNumber | kSpace;
+
+// The flags of the character at `p` and its length.
+inline uint8_t FlagsAt(const char* p, const char* end, int* length) {
+  const auto lead = static_cast<unsigned char>(*p);
+  if (lead < 0x80) {
+    *length = 1;
+    return kAscii.flags[lead];
+  }
+  static const uint8_t* const flags = CodePointFlags();
+  return flags[DecodeUtf8(p, end, length)];
+}
+
+// The end of the run of characters from `p` on whose class (letter, number, space; 0 for others) is `wanted`.
+inline const char* RunEnd(const char* p, const char* end, uint8_t wanted) {
+  while (p < end) {
+    int length;
+    if ((FlagsAt(p, end, &length) & kClass) != wanted) break;
+    p += length;
+  }
+  return p;
+}
+
+inline bool IsBreak(char c) { return c == '\n' || c == '\r'; }
+
+// White space from `p` on, where no alternative before `\s+(?!\S)|\s+` matched.
+const char* WhiteSpaceEnd(const char* p, const char* end) {
+  const char* last = p;
+  const char* q = p;
+  while (q < end) {
+    int length;
+    if (!(FlagsAt(q, end, &length) & kSpace)) break;
+    last = q;
+    q += length;
+  }
+  return q == end || last == p ? q : last;
+}
+
+const char* Gpt2End(const char* p, const char* end) {
+  if (*p == '\'' && end - p >= 2) {
+    const char next = p[1];
+    if (next == 's' || next == 't' || next == 'm' || next == 'd') return p + 2;
+    if (end - p >= 3 &&
+        ((next == 'r' && p[2] == 'e') || (next == 'v' && p[2] == 'e') || (next == 'l' && p[2] == 'l'))) {
+      return p + 3;
+    }
+  }
+  const char* q = *p == ' ' ? p + 1 : p;
+  if (q < end) {
+    int length;
+    const uint8_t kind = FlagsAt(q, end, &length) & kClass;
+    if (kind != kSpace) return RunEnd(q + length, end, kind);
+  }
+  return WhiteSpaceEnd(p, end);
+}
+
+// The end of a contraction at `p`, in any case; `p` if there is none.
+const char* ContractionEnd(const char* p, const char* end) {
+  if (*p != '\'' || end - p < 2) return p;
+  const char next = static_cast<char>(p[1] | 0x20);
+  if (p[1] >= 'A') {
+    if (next == 's' || next == 't' || next == 'm' || next == 'd') return p + 2;
+    if (end - p >= 3) {
+      const char third = static_cast<char>(p[2] | 0x20);
+      if (p[2] >= 'A' &&
+          ((next == 'r' && third == 'e') || (next == 'v' && third == 'e') || (next == 'l' && third == 'l'))) {
+        return p + 3;
+      }
+    }
+  }
+  if (end - p >= 3 && p[1] == '\xc5' && p[2] == '\xbf') return p + 3;  // U+017F, the long s.
+  return p;
+}
+
+// `digits`: how many go together, 0 for all. `to_end`: white space at the end of the text is one piece.
+template <int digits, bool to_end>
+const char* SuccessorEnd(const char* p, const char* end) {
+  if (*p == '\'') {
+    const char* contraction = ContractionEnd(p, end);
+    if (contraction != p) return contraction;
+  }
+  int length;
+  const uint8_t kind = FlagsAt(p, end, &length) & kClass;
+  const char* const second = p + length;
+  if (kind == kLetter) return RunEnd(second, end, kLetter);
+  if (kind == kNumber) {
+    if (digits == 0) return RunEnd(second, end, kNumber);
+    const char* q = second;
+    for (int i = 1; i < digits && q < end && (FlagsAt(q, end, &length) & kClass) == kNumber; ++i) q += length;
+    return q;
+  }
+  int second_length = 0;
+  const uint8_t second_kind = second < end ? FlagsAt(second, end, &second_length) & kClass : 0;
+  if (second < end && !IsBreak(*p) && second_kind == kLetter) return RunEnd(second + second_length, end, kLetter);
+  if (kind == 0 || (*p == ' ' && second < end && second_kind == 0)) {
+    const char* q = RunEnd(second, end, 0);
+    while (q < end && IsBreak(*q)) ++q;
+    return q;
+  }
+  // White space: up to the last line break; else all of it at the end of the text; else all but its last character.
+  const char* after_break = nullptr;
+  const char* last = p;
+  const char* q = p;
+  while (q < end) {
+    if (!(FlagsAt(q, end, &length) & kSpace)) break;
+    last = q;
+    q += length;
+    if (IsBreak(*last)) after_break = q;
+  }
+  if (to_end && q == end) return q;
+  if (after_break) return after_break;
+  return q == end || last == p ? q : last;
+}
+
+template <bool runs>
+const char* DigitsEnd(const char* p, const char* end) {
+  int length;
+  const bool numeric = FlagsAt(p, end, &length) & kNumeric;
+  p += length;
+  if (numeric && !runs) return p;
+  while (p < end && static_cast<bool>(FlagsAt(p, end, &length) & kNumeric) == numeric) p += length;
+  return p;
+}
+
+}  // namespace
+
+std::optional<SplitterKind> SplitterForPattern(std::string_view pattern) {
+  for (const KnownPattern& known : kPatterns) {
+    if (known.text == pattern) return known.kind;
+  }
+  return std::nullopt;
+}
+
+std::string_view SplitterName(SplitterKind kind) {
+  constexpr std::string_view kNames[] = {"none", "digits", "digit runs", "gpt2", "llama3", "qwen2", "cl100k"};
+  return kNames[static_cast<int>(kind)];
+}
+
+const char* PieceEnd(SplitterKind kind, const char* p, const char* end) {
+  switch (kind) {
+    case SplitterKind::kNone:
+      return end;
+    case SplitterKind::kDigits:
+      return DigitsEnd<false>(p, end);
+    case SplitterKind::kDigitRuns:
+      return DigitsEnd<true>(p, end);
+    case SplitterKind::kGpt2:
+      return Gpt2End(p, end);
+    case SplitterKind::kLlama3:
+      return SuccessorEnd<3, false>(p, end);
+    case SplitterKind::kQwen2:
+      return SuccessorEnd<1, false>(p, end);
+    case SplitterKind::kCl100k:
+      return SuccessorEnd<0, true>(p, end);
+  }
+  return end;
+}
+
+Pipeline::Pipeline(std::vector<Step> steps) : steps_(std::move(steps)) {
+  // A step that neither cuts nor prefixes does nothing.
+  std::erase_if(steps_, [](const Step& step) { return step.kind == SplitterKind::kNone && !step.prefix_space; });
+}
+
+}  // namespace editd::text
