@@ -10,6 +10,13 @@ if(EXISTS ${EDITD_TORCH_ROOT}/lib/libtorch_cpu.so)
     ${EDITD_TORCH_ROOT}/include/torch/csrc/api/include)
   target_link_libraries(torch::cpu INTERFACE ${EDITD_TORCH_ROOT}/lib/libtorch_cpu.so ${EDITD_TORCH_ROOT}/lib/libc10.so)
   target_link_options(torch::cpu INTERFACE -Wl,--allow-shlib-undefined)
+  # An installation brings them along, where libtorch_cpu.so looks for the two of NVIDIA's. Who links torch::cpu sets
+  # INSTALL_RPATH to $ORIGIN/torch/lib (from lib/editd).
+  get_filename_component(editd_torch_parent ${EDITD_TORCH_ROOT} DIRECTORY)
+  install(FILES ${EDITD_TORCH_ROOT}/lib/libtorch_cpu.so ${EDITD_TORCH_ROOT}/lib/libc10.so ${EDITD_TORCH_ROOT}/lib/libgomp.so.1
+    DESTINATION lib/editd/torch/lib)
+  install(FILES ${editd_torch_parent}/nvidia/cu13/lib/libcudart.so.13 ${editd_torch_parent}/nvidia/cu13/lib/libcupti.so.13
+    DESTINATION lib/editd/nvidia/cu13/lib)
 else()
   message(FATAL_ERROR "no libtorch under ${EDITD_TORCH_ROOT}; run deploy/bootstrap")
 endif()

@@ -1,0 +1,218 @@
+// Golden logits come from transformers: tests/golden/make_llama.py.
+#include "plugins/lib/nn/decoder.h"
+
+#include <cmath>
+
+#include "plugins/lib/nn/head.h"
+#include "plugins/lib/nn/testing.h"
+
+namespace editd::nn {
+namespace {
+
+using ::testing::HasSubstr;
+
+std::vector<const void*> AllPositions(const HiddenStates& hidden, int64_t sequence, int64_t length) {
+  std::vector<const void*> out;
+  for (int64_t t = 0; t < length; ++t) out.push_back(hidden.row(sequence, t));
+  return out;
+}
+
+std::vector<std::span<const int32_t>> Spans(const std::vector<std::vector<int32_t>>& ids) {
+  return {ids.begin(), ids.end()};
+}
+
+// Largest |difference| over largest |golden logit|.
+double Error(const std::vector<float>& logits, const std::vector<float>& golden) {
+  EXPECT_EQ(logits.size(), golden.size());
+  double worst = 0, largest = 0;
+  for (size_t i = 0; i < golden.size(); ++i) {
+    worst = std::max<double>(worst, std::abs(logits[i] - golden[i]));
+    largest = std::max<double>(largest, std::abs(golden[i]));
+  }
+  return worst / largest;
+}
+
+class GoldenLogits : public ::testing::TestWithParam<std::tuple<const char*, DType, Compute, bool>> {};
+
+TEST_P(GoldenLogits, EqualTransformers) {
+  const auto [name, stored, compute, portable] = GetParam();
+  const Golden golden = ReadGolden(name);
+  ASSERT_OK_AND_ASSIGN(const DecoderConfig config, ParseDecoderConfig(golden.config_json));
+  const WeightsFromNames weights(config, stored);
+  ASSERT_OK_AND_ASSIGN(auto decoder, Decoder::Load(config, weights.source(),
+                                                   {compute, 2, portable ? PortableBlockGemm(compute) : nullptr}));
+  HiddenStates hidden;
+  ASSERT_OK(decoder->Run(Spans(golden.ids), &hidden));
+  for (size_t s = 0; s < golden.ids.size(); ++s) {
+    const auto logits = Logits(*decoder, AllPositions(hidden, s, golden.ids[s].size()));
+    EXPECT_LE(Error(logits, golden.logits[s]), compute == Compute::kF32 ? 5e-6 : 2e-2) << s;
+  }
+}
+
+const char* const kCases[] = {"tied", "untied", "head_dim", "rope_linear", "rope_llama3", "biases", "qwen2", "qwen3"};
+INSTANTIATE_TEST_SUITE_P(F32, GoldenLogits,
+                         ::testing::Combine(::testing::ValuesIn(kCases), ::testing::Values(DType::kF32),
+                                            ::testing::Values(Compute::kF32), ::testing::Values(false)));
+INSTANTIATE_TEST_SUITE_P(BF16, GoldenLogits,
+                         ::testing::Combine(::testing::ValuesIn(kCases), ::testing::Values(DType::kBF16),
+                                            ::testing::Values(Compute::kBF16), ::testing::Values(false)));
+INSTANTIATE_TEST_SUITE_P(Mixed, GoldenLogits,
+                         ::testing::Values(std::tuple("tied", DType::kF16, Compute::kF32, false),
+                                           std::tuple("untied", DType::kBF16, Compute::kF32, false),
+                                           std::tuple("biases", DType::kF32, Compute::kBF16, false),
+                                           std::tuple("qwen3", DType::kF32, Compute::kF32, true),
+                                           std::tuple("head_dim", DType::kF32, Compute::kBF16, true)));
+
+class EachCompute : public ::testing::TestWithParam<Compute> {
+ protected:
+  void SetUp() override {
+    golden_ = ReadGolden("tied");
+    config_ = ParseDecoderConfig(golden_.config_json).value();
+  }
+  std::unique_ptr<Decoder> Load(const WeightsFromNames& weights, int threads = 2) {
+    return Decoder::Load(config_, weights.source(), {GetParam(), threads}).value();
+  }
+  Golden golden_;
+  DecoderConfig config_;
+};
+INSTANTIATE_TEST_SUITE_P(Compute, EachCompute, ::testing::Values(Compute::kF32, Compute::kBF16));
+
+TEST_P(EachCompute, StatesDependOnNeitherBatchNorThreadsNorWhatFollows) {
+  const WeightsFromNames weights(config_);
+  const auto one = Load(weights, 1), two = Load(weights, 2);
+  const std::vector<int32_t>& ids = golden_.ids[1];
+  HiddenStates alone, among;
+  ASSERT_OK(one->Run(Spans({ids}), &alone));
+  std::vector<int32_t> longer = ids, other(150, 7);
+  longer.resize(131, 3);
+  ASSERT_OK(two->Run(Spans({other, longer, other, ids, longer}), &among));
+  for (size_t t = 0; t < ids.size(); ++t) {
+    for (int64_t s : {1, 3, 4}) {
+      ASSERT_EQ(std::memcmp(alone.row(0, t), among.row(s, t), alone.bytes_per_row), 0) << s << " " << t;
+    }
+  }
+}
+
+TEST_P(EachCompute, ScoresAreTheSoftMaxOfTheLogits) {
+  const WeightsFromNames weights(config_);
+  const auto decoder = Load(weights);
+  HiddenStates hidden;
+  ASSERT_OK(decoder->Run(Spans(golden_.ids), &hidden));
+  const auto& ids = golden_.ids[1];
+  const auto states = AllPositions(hidden, 1, ids.size());
+  const auto logits = Logits(*decoder, states);
+  for (int64_t rows : {96, 71}) {  // 71: the rest is padding and takes no part.
+    std::vector<Position> positions;
+    for (size_t t = 0; t + 1 < ids.size(); ++t) positions.push_back({states[t], ids[t + 1] % static_cast<int>(rows)});
+    const auto scores = ScoreTargets(*decoder, positions, rows);
+    for (size_t t = 0; t + 1 < ids.size(); ++t) {
+      double sum = 0;
+      for (int64_t j = 0; j < rows; ++j) sum += std::exp(static_cast<double>(logits[t * 96 + j]));
+      ASSERT_NEAR(scores[t].nll, std::log(sum) - logits[t * 96 + positions[t].target], 2e-6);
+    }
+  }
+}
+
+TEST_P(EachCompute, AModelComparedWithItsTrimmedSelfIsExactlyEqual) {
+  const WeightsFromNames weights(config_);
+  const auto base = Load(weights);
+  // Keeps every row but those divisible by 5, in another order.
+  std::vector<int64_t> rows_base, rows_trimmed;
+  std::map<int64_t, int64_t> new_id;
+  for (int64_t id = config_.vocab_size - 1; id >= 0; --id) {
+    if (id % 5 == 0) continue;
+    rows_trimmed.push_back(rows_base.size());
+    new_id[id] = rows_base.size();
+    rows_base.push_back(id);
+  }
+  DecoderConfig small = config_;
+  small.vocab_size = rows_base.size();
+  WeightsFromNames trimmed(small);
+  for (size_t i = 0; i < rows_base.size(); ++i) {
+    for (int64_t h = 0; h < config_.hidden_size; ++h) {
+      trimmed.Set("model.embed_tokens.weight", i * config_.hidden_size + h,
+                  ValueFromName("model.embed_tokens.weight", rows_base[i] * config_.hidden_size + h));
+    }
+  }
+  auto other = Decoder::Load(small, trimmed.source(), {GetParam(), 1}).value();
+  std::vector<int32_t> ids, mapped;
+  for (int32_t id : golden_.ids[1]) {
+    if (id % 5 == 0) continue;
+    ids.push_back(id);
+    mapped.push_back(new_id[id]);
+  }
+  HiddenStates a, b;
+  ASSERT_OK(base->Run(Spans({ids}), &a));
+  ASSERT_OK(other->Run(Spans({mapped}), &b));
+  const auto scores = ComparePositions(*base, *other, AllPositions(a, 0, ids.size()), AllPositions(b, 0, ids.size()),
+                                       rows_base, rows_trimmed);
+  for (const PairScore& score : scores) {
+    EXPECT_EQ(score.max_abs, 0);
+    EXPECT_EQ(score.squares, 0);
+    EXPECT_EQ(score.kl, 0);
+    EXPECT_EQ(score.argmax_a, score.argmax_b);
+  }
+}
+
+TEST_P(EachCompute, ComparisonIsWhatTheLogitsSay) {
+  const WeightsFromNames weights(config_);
+  WeightsFromNames changed(config_);
+  for (int64_t i = 0; i < 500; ++i) changed.Set("model.layers.1.mlp.down_proj.weight", i, 0.5f);
+  const auto base = Load(weights), other = Load(changed);
+  HiddenStates a, b;
+  ASSERT_OK(base->Run(Spans(golden_.ids), &a));
+  ASSERT_OK(other->Run(Spans(golden_.ids), &b));
+  const auto at_a = AllPositions(a, 1, 70), at_b = AllPositions(b, 1, 70);
+  std::vector<int64_t> rows;
+  for (int64_t j = 10; j < 90; ++j) rows.push_back(j);
+  const auto scores = ComparePositions(*base, *other, at_a, at_b, rows, rows);
+  const auto logits_a = Logits(*base, at_a), logits_b = Logits(*other, at_b);
+  for (size_t t = 0; t < 70; ++t) {
+    double sum_a = 0, sum_b = 0, squares = 0, kl = 0, largest = 0;
+    for (int64_t j : rows) {
+      const double x = logits_a[t * 96 + j], y = logits_b[t * 96 + j];
+      sum_a += std::exp(x), sum_b += std::exp(y), squares += (x - y) * (x - y);
+      largest = std::max(largest, std::abs(x - y));
+    }
+    for (int64_t j : rows) {
+      const double x = logits_a[t * 96 + j] - std::log(sum_a), y = logits_b[t * 96 + j] - std::log(sum_b);
+      kl += std::exp(x) * (x - y);
+    }
+    ASSERT_GT(largest, 0.01);
+    EXPECT_NEAR(scores[t].kl, kl, 1e-5 * (1 + kl));
+    EXPECT_NEAR(scores[t].squares, squares, 1e-4 * squares);
+    EXPECT_NEAR(scores[t].max_abs, largest, 1e-5 * largest);
+    EXPECT_NEAR(scores[t].log_sum_exp_b, std::log(sum_b), 1e-5);
+    const auto top = [&](const std::vector<float>& logits) {
+      return std::max_element(&logits[t * 96 + 10], &logits[t * 96 + 90]) - &logits[t * 96 + 10];
+    };
+    EXPECT_EQ(scores[t].argmax_a, top(logits_a));
+    EXPECT_EQ(scores[t].argmax_b, top(logits_b));
+  }
+}
+
+TEST(Decoder, ErrorsNameTheTensor) {
+  const DecoderConfig config = ParseDecoderConfig(ReadGolden("tied").config_json).value();
+  WeightsFromNames weights(config);
+  weights.Remove("model.layers.1.mlp.up_proj.weight");
+  EXPECT_THAT(Decoder::Load(config, weights.source(), {}),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("model.layers.1.mlp.up_proj.weight")));
+  weights.Add("model.layers.1.mlp.up_proj.weight", {80, 47});
+  EXPECT_THAT(Decoder::Load(config, weights.source(), {}),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("[80, 47]; by config.json it is [80, 48]")));
+  weights.Add("model.layers.1.mlp.up_proj.weight", {80, 48});
+  weights.Add("model.layers.0.self_attn.q_proj.bias", {48});
+  EXPECT_THAT(Decoder::Load(config, weights.source(), {}),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("q_proj.bias")));
+}
+
+TEST(Decoder, RefusesAnIdWithoutARow) {
+  const DecoderConfig config = ParseDecoderConfig(ReadGolden("tied").config_json).value();
+  const WeightsFromNames weights(config);
+  ASSERT_OK_AND_ASSIGN(auto decoder, Decoder::Load(config, weights.source(), {}));
+  HiddenStates hidden;
+  EXPECT_THAT(decoder->Run(Spans({{1, 96}}), &hidden), StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("96")));
+}
+
+}  // namespace
+}  // namespace editd::nn

@@ -1,0 +1,113 @@
+#include "plugins/lib/nn/kernels.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <random>
+#include <vector>
+
+#include "storage/base/dtype.h"
+
+namespace editd::nn {
+namespace {
+
+// Every table that this processor can run gives what double precision gives, at every length.
+class EachTable : public ::testing::TestWithParam<int> {
+ protected:
+  void SetUp() override {
+    const KernelTable* tables[8];
+    if (GetParam() >= AvailableKernels(tables, 8)) GTEST_SKIP() << "not on this processor";
+    kernels_ = tables[GetParam()];
+  }
+  std::vector<float> Random(int64_t n, float scale) {
+    std::normal_distribution<float> normal(0, scale);
+    std::vector<float> out(n);
+    for (float& x : out) x = normal(random_);
+    return out;
+  }
+  const KernelTable* kernels_ = nullptr;
+  std::mt19937 random_{7};
+};
+INSTANTIATE_TEST_SUITE_P(Tables, EachTable, ::testing::Values(0, 1, 2));
+
+TEST_P(EachTable, NormsAndGatesAsInDouble) {
+  for (int64_t n : {1, 2, 15, 16, 17, 48, 80, 576}) {
+    const auto x = Random(n, 3), w = Random(n, 1);
+    std::vector<float> out(n);
+    kernels_->rms_norm(x.data(), w.data(), n, 1e-5f, Compute::kF32, out.data());
+    double squares = 0;
+    for (float v : x) squares += static_cast<double>(v) * v;
+    for (int64_t i = 0; i < n; ++i) {
+      EXPECT_NEAR(out[i], x[i] / std::sqrt(squares / n + 1e-5) * w[i], 1e-6 * (1 + std::abs(out[i])));
+    }
+    kernels_->swiglu(x.data(), w.data(), n, Compute::kF32, out.data());
+    for (int64_t i = 0; i < n; ++i) {
+      EXPECT_NEAR(out[i], x[i] / (1 + std::exp(-static_cast<double>(x[i]))) * w[i], 1e-6 * (1 + std::abs(out[i])));
+    }
+    std::vector<uint16_t> rounded(n);
+    kernels_->swiglu(x.data(), w.data(), n, Compute::kBF16, rounded.data());
+    for (int64_t i = 0; i < n; ++i) EXPECT_EQ(rounded[i], FloatToBFloat16(out[i]));
+  }
+}
+
+TEST_P(EachTable, SoftMaxPartsAsInDouble) {
+  for (int64_t n : {1, 16, 31, 96, 384, 400}) {
+    const auto a = Random(n, 8);
+    auto b = a;
+    for (float& x : b) x += Random(1, 0.1f)[0];
+    const PairSums sums = kernels_->pair_sums(a.data(), b.data(), n);
+    double sum = 0, weighted = 0, squares = 0;
+    for (int64_t i = 0; i < n; ++i) {
+      const double e = std::exp(static_cast<double>(a[i]) - sums.a.max), d = a[i] - b[i];
+      sum += e, weighted += e * d, squares += d * d;
+    }
+    EXPECT_EQ(a[sums.argmax_a], sums.a.max);
+    EXPECT_EQ(b[sums.argmax_b], sums.b.max);
+    EXPECT_NEAR(sums.a.sum, sum, 1e-6 * sum);
+    EXPECT_NEAR(sums.weighted, weighted, 1e-6);
+    EXPECT_NEAR(sums.squares, squares, 1e-5 * squares);
+    const ExpSum alone = kernels_->exp_sum(a.data(), n);
+    EXPECT_EQ(alone.max, sums.a.max);
+    EXPECT_EQ(alone.sum, sums.a.sum);
+  }
+}
+
+TEST_P(EachTable, MaskedColumnsAreZero) {
+  const auto x = Random(96, 4);
+  for (int64_t valid : {1, 2, 16, 33, 95, 96}) {
+    std::vector<float> out(96, NAN);
+    const float sum = kernels_->exp_row(x.data(), valid, 96, Compute::kF32, out.data());
+    double expected = 0;
+    for (int64_t i = 0; i < 96; ++i) {
+      if (i >= valid) {
+        ASSERT_EQ(out[i], 0);
+      }
+      expected += out[i];
+    }
+    EXPECT_NEAR(sum, expected, 1e-5);
+    EXPECT_GE(sum, 1);
+  }
+}
+
+TEST_P(EachTable, RotationAndTransposition) {
+  for (int64_t half : {1, 13, 16, 32}) {
+    auto x = Random(2 * half, 1);
+    const auto before = x, angle = Random(half, 2);
+    std::vector<float> cosine(half), sine(half);
+    for (int64_t i = 0; i < half; ++i) cosine[i] = std::cos(angle[i]), sine[i] = std::sin(angle[i]);
+    kernels_->rotate(x.data(), cosine.data(), sine.data(), half);
+    for (int64_t i = 0; i < half; ++i) {
+      EXPECT_NEAR(x[i], before[i] * cosine[i] - before[half + i] * sine[i], 1e-6);
+      EXPECT_NEAR(x[half + i], before[half + i] * cosine[i] + before[i] * sine[i], 1e-6);
+    }
+  }
+  std::vector<uint32_t> rows(41 * 37), out(37 * 48, 9);
+  for (size_t i = 0; i < rows.size(); ++i) rows[i] = i;
+  kernels_->transpose_units(rows.data(), 41, 37, 48, out.data());
+  for (int64_t u = 0; u < 37; ++u) {
+    for (int64_t c = 0; c < 48; ++c) ASSERT_EQ(out[u * 48 + c], c < 41 ? c * 37 + u : 0);
+  }
+}
+
+}  // namespace
+}  // namespace editd::nn
