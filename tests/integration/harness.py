@@ -22,6 +22,8 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BIN = pathlib.Path(os.environ.get("EDITD_BIN_DIR", ROOT / "build/release/bin"))
 DEPS = pathlib.Path(os.environ.get("EDITD_DEPS_DIR", ROOT / "build/deps"))
+# Configuration that adds the plugins that only tests load.
+TEST_PLUGINS = f"plugin_dirs = {BIN.parent}/lib/editd/plugins:{BIN.parent}/tests/plugins\n"
 # What a slow machine, sanitisers and all, may take for any one thing.
 PATIENCE = float(os.environ.get("EDITD_TEST_PATIENCE", "120"))
 
@@ -41,7 +43,8 @@ class Finished:
 
 
 class Editd:
-    def __init__(self, config="", folder=None):
+    def __init__(self, config="", folder=None, programs=BIN):
+        self.programs = programs
         self.folder = pathlib.Path(folder or tempfile.mkdtemp(prefix="editd-"))
         self.state = self.folder / "state"
         self.config = self.folder / "editd.conf"
@@ -82,7 +85,7 @@ class Editd:
         """Starts the daemon and does not wait."""
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [BIN / "editd", "--config", self.config, "--state-dir", self.state], stdin=subprocess.DEVNULL,
+                [self.programs / "editd", "--config", self.config, "--state-dir", self.state], stdin=subprocess.DEVNULL,
                 stdout=log, stderr=log, env=self.environment(environment))
         return self.process
 
@@ -126,13 +129,13 @@ class Editd:
     # --- the client ---------------------------------------------------------------------------------------------------
 
     def popen(self, *arguments, **options):
-        return subprocess.Popen([BIN / "editctl", *map(str, arguments)], env=self.environment(), cwd=self.folder,
+        return subprocess.Popen([self.programs / "editctl", *map(str, arguments)], env=self.environment(), cwd=self.folder,
                                 stdin=options.pop("stdin", subprocess.DEVNULL), stdout=subprocess.PIPE,
                                 stderr=subprocess.PIPE, text=True, **options)
 
     def ctl(self, *arguments, code=0, stdin=None):
         """Runs editctl to its end. `code` is the exit status expected; None: any."""
-        done = subprocess.run([BIN / "editctl", *map(str, arguments)], env=self.environment(), cwd=self.folder,
+        done = subprocess.run([self.programs / "editctl", *map(str, arguments)], env=self.environment(), cwd=self.folder,
                               input=stdin or "", capture_output=True, text=True, timeout=PATIENCE)
         finished = Finished(["editctl", *arguments], done.returncode, done.stdout, done.stderr)
         if code is not None and done.returncode != code:
@@ -154,7 +157,7 @@ class Editd:
         return self.ctl("--json", "submit", "-", "--wait", *options, stdin=spec).json()[-1]
 
     def import_model(self, source, ref):
-        return self.ctl("--json", "import", source, ref).json()[-1]
+        return self.ctl("--json", "import", source, "--as", ref).json()[-1]
 
     def verify(self):
         """Fails if the store does not verify."""
