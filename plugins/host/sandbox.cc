@@ -186,7 +186,7 @@ absl::Status RestrictCalls() {
   }
   // Sockets only of the unix domain.
   if (result == 0) {
-    result = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(socket), 1, SCMP_A0(SCMP_CMP_NE, AF_UNIX));
+    result = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(socket), 1, SCMP_A0(SCMP_CMP_NE, AF_UNIX, 0));
   }
   // Pushing characters into a terminal.
   if (result == 0) {

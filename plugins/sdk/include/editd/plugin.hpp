@@ -5,7 +5,7 @@
 //     absl::Status Check(const ScaleSpec& spec, editd::Job& job) override;
 //     absl::StatusOr<ScaleResult> Run(const ScaleSpec& spec, editd::Job& job) override;
 //   };
-//   EDIT_PLUGIN("scale", Scale, {.version = "1.0.0", .summary = "multiplies tensors", .makes_version = true})
+//   EDIT_PLUGIN("scale", Scale, {.version = "1.0.0", .summary = "multiplies tensors", .makes_version = true});
 //
 // This header needs abseil (absl::Status) and protobuf, both from the system's packages; nothing of them crosses to the
 // host, which sees only editd/plugin.h. The function editd_plugin of the CMake package EditdPlugin builds the object.
@@ -387,6 +387,6 @@ extern "C" __attribute__((visibility("hidden"))) const char editd_plugin_descrip
         plugin_name, traits, editd_plugin_example, editd_plugin_descriptors,           \
         static_cast<size_t>(editd_plugin_descriptors_end - editd_plugin_descriptors)); \
   }                                                                                    \
-  static_assert(true, "a semicolon may follow")
+  static_assert(true, "a semicolon follows")
 
 #endif  // EDITD_PLUGINS_SDK_PLUGIN_HPP_
