@@ -85,10 +85,13 @@ function(editd_test name)
 endfunction()
 
 # editd_fuzzer(NAME SOURCES ... DEPS ... CORPUS folder): a libFuzzer program (build "fuzz"). In every other build the
-# same source is linked with a driver that runs each file of the corpus once, so that no fuzzer rots.
+# same source is linked with a driver that runs each file of the corpus once, so that no fuzzer rots. The target
+# "fuzzers" is all of them.
+add_custom_target(fuzzers)
 function(editd_fuzzer name)
   cmake_parse_arguments(ARG "" "CORPUS" "SOURCES;DEPS" ${ARGN})
   add_executable(${name} ${ARG_SOURCES})
+  add_dependencies(fuzzers ${name})
   target_compile_options(${name} PRIVATE ${EDITD_WARNINGS})
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/fuzz)
   if(EDITD_BUILD STREQUAL "fuzz")
