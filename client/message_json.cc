@@ -17,6 +17,14 @@ namespace {
 namespace pb = ::google::protobuf;
 using Field = pb::FieldDescriptor;
 
+template <typename Number>
+std::string Floating(Number value) {
+  if (std::isnan(value)) return "\"NaN\"";
+  if (std::isinf(value)) return value > 0 ? "\"Infinity\"" : "\"-Infinity\"";
+  char digits[64];
+  return std::string(digits, std::to_chars(digits, digits + sizeof(digits), value).ptr);
+}
+
 class Printer {
  public:
   Printer(const PluginTypes* types, std::string* out) : types_(types), out_(*out) {}
@@ -126,10 +134,10 @@ class Printer {
         StrAppend(&out_, index < 0 ? r.GetUInt64(message, &field) : r.GetRepeatedUInt64(message, &field, index));
         return;
       case Field::CPPTYPE_DOUBLE:
-        PrintFloating(index < 0 ? r.GetDouble(message, &field) : r.GetRepeatedDouble(message, &field, index));
+        out_ += Floating(index < 0 ? r.GetDouble(message, &field) : r.GetRepeatedDouble(message, &field, index));
         return;
       case Field::CPPTYPE_FLOAT:
-        PrintFloating(index < 0 ? r.GetFloat(message, &field) : r.GetRepeatedFloat(message, &field, index));
+        out_ += Floating(index < 0 ? r.GetFloat(message, &field) : r.GetRepeatedFloat(message, &field, index));
         return;
       case Field::CPPTYPE_BOOL:
         out_ += (index < 0 ? r.GetBool(message, &field) : r.GetRepeatedBool(message, &field, index)) ? "true" : "false";
@@ -160,20 +168,6 @@ class Printer {
     }
   }
 
-  // The shortest digits that read back as the same number.
-  template <typename Number>
-  void PrintFloating(Number value) {
-    if (std::isnan(value)) {
-      out_ += "\"NaN\"";
-    } else if (std::isinf(value)) {
-      out_ += value > 0 ? "\"Infinity\"" : "\"-Infinity\"";
-    } else {
-      char digits[64];
-      const auto end = std::to_chars(digits, digits + sizeof(digits), value);
-      out_.append(digits, end.ptr);
-    }
-  }
-
   const PluginTypes* const types_;
   std::string& out_;
 };
@@ -189,5 +183,7 @@ std::string ToJson(const pb::Message& message, const PluginTypes* types) {
 std::string JsonString(std::string_view text) {
   return nlohmann::json(std::string(text)).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
+
+std::string JsonNumber(double value) { return Floating(value); }
 
 }  // namespace editd::client

@@ -19,6 +19,8 @@ std::string ToJson(const google::protobuf::Message& message, const PluginTypes* 
 
 // A JSON string, quotes included. Bytes that are not UTF-8 become U+FFFD.
 std::string JsonString(std::string_view text);
+// The shortest digits that read back as the same number; infinities and NaN as strings.
+std::string JsonNumber(double value);
 
 }  // namespace editd::client
 

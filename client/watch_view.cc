@@ -1,0 +1,186 @@
+#include "client/watch_view.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "client/format.h"
+#include "client/table.h"
+#include "storage/base/strings.h"
+
+namespace editd::client {
+namespace {
+
+constexpr double kRateWindow = 5;  // Seconds.
+constexpr double kRedrawInterval = 0.1;
+constexpr double kPlainInterval = 10;  // Seconds between plain progress lines,
+constexpr double kPlainShare = 0.1;    // or this much more is done.
+
+constexpr std::string_view kRed = "\x1b[31m";
+constexpr std::string_view kYellow = "\x1b[33m";
+constexpr std::string_view kGreen = "\x1b[32m";
+constexpr std::string_view kDim = "\x1b[2m";
+constexpr std::string_view kReset = "\x1b[0m";
+
+double Share(const v1::Progress& progress) {
+  if (progress.total() == 0) return 0;
+  return std::min(1.0, static_cast<double>(progress.done()) / static_cast<double>(progress.total()));
+}
+
+}  // namespace
+
+void WatchView::OnEvent(const v1::Event& event) {
+  job_ = event.job();
+  switch (event.kind_case()) {
+    case v1::Event::kState:
+      OnState(event.job(), event.state());
+      break;
+    case v1::Event::kLog: {
+      if (target_.quiet) break;
+      const v1::LogLine& log = event.log();
+      const bool error = log.level() == v1::LogLine::LEVEL_ERROR;
+      const bool warning = log.level() == v1::LogLine::LEVEL_WARNING;
+      const std::string_view mark = error ? "error: " : warning ? "warning: " : "";
+      Line(StrCat("  ", mark, log.text()), error ? kRed : warning ? kYellow : kDim);
+      break;
+    }
+    case v1::Event::kProgress:
+      OnProgress(event.progress());
+      break;
+    case v1::Event::kMetric: {
+      if (target_.quiet) break;
+      const v1::Metric& metric = event.metric();
+      Line(StrCat("  ", metric.name(), " ", FormatNumber(metric.value()),
+                  metric.step() > 0 ? StrCat(" at step ", metric.step()) : ""));
+      break;
+    }
+    case v1::Event::KIND_NOT_SET:
+      break;
+  }
+}
+
+void WatchView::OnState(uint64_t job, const v1::StateChange& change) {
+  std::string text = StrCat("job ", job, ": ", EnumWord(v1::JobState_Name(change.to()), "JOB_STATE_"));
+  if (change.to() == v1::JOB_STATE_PENDING && change.reason() != v1::PENDING_REASON_UNSPECIFIED) {
+    StrAppend(&text, " (", EnumWord(v1::PendingReason_Name(change.reason()), "PENDING_REASON_"), ")");
+  }
+  if (change.attempt() > 1) StrAppend(&text, ", attempt ", change.attempt());
+  if (change.exit_class() != v1::EXIT_CLASS_UNSPECIFIED && change.exit_class() != v1::EXIT_CLASS_OK &&
+      change.exit_class() != v1::EXIT_CLASS_PLUGIN_ERROR) {
+    StrAppend(&text, ", ", EnumWord(v1::ExitClass_Name(change.exit_class()), "EXIT_CLASS_"));
+  }
+  if (!change.message().empty()) StrAppend(&text, ": ", change.message());
+  has_progress_ = false;
+  if (target_.quiet) return;
+  const bool failed = change.to() == v1::JOB_STATE_FAILED || change.to() == v1::JOB_STATE_CANCELLED;
+  Line(text, failed ? kRed : change.to() == v1::JOB_STATE_SUCCEEDED ? kGreen : "");
+}
+
+void WatchView::OnProgress(const v1::Progress& progress) {
+  const double now = target_.now();
+  if (!has_progress_ || progress.phase() != progress_.phase() || progress.done() < progress_.done()) {
+    samples_.clear();
+    phase_started_ = now;
+    told_at_ = -1e9;
+  }
+  progress_ = progress;
+  has_progress_ = true;
+  samples_.push_back({now, progress.done()});
+  while (samples_.size() > 2 && samples_[1].time < now - kRateWindow) samples_.pop_front();
+  if (target_.quiet) return;
+  if (target_.terminal) {
+    dirty_ = true;
+    if (now - drawn_at_ >= kRedrawInterval) Draw();
+    return;
+  }
+  const double share = Share(progress);
+  if (now - told_at_ >= kPlainInterval || share - told_share_ >= kPlainShare) {
+    told_at_ = now;
+    told_share_ = share;
+    Line(PlainText());
+  }
+}
+
+void WatchView::Tick() {
+  if (!target_.terminal || target_.quiet || !has_progress_) return;
+  // Once a second even if nothing came: the time left goes on.
+  const double since = target_.now() - drawn_at_;
+  if ((dirty_ && since >= kRedrawInterval) || since >= 1) Draw();
+}
+
+void WatchView::Say(std::string_view line) {
+  if (!target_.quiet) Line(line, kDim);
+}
+
+void WatchView::End() {
+  Erase();
+  has_progress_ = false;
+}
+
+double WatchView::Rate() const {
+  if (samples_.empty()) return 0;
+  const Sample& first = samples_.front();
+  const double seconds = target_.now() - first.time;
+  if (seconds < 0.2) return 0;
+  return static_cast<double>(samples_.back().done - first.done) / seconds;
+}
+
+std::string WatchView::PlainText() const {
+  std::string text = StrCat("job ", job_, ": ", progress_.phase());
+  if (progress_.total() > 0) StrAppend(&text, " ", static_cast<int>(Share(progress_) * 100), " %");
+  StrAppend(&text, " (", FormatAmount(static_cast<double>(progress_.done()), progress_.unit()));
+  if (progress_.total() > 0) {
+    StrAppend(&text, " of ", FormatAmount(static_cast<double>(progress_.total()), progress_.unit()));
+  }
+  if (Rate() > 0) StrAppend(&text, ", ", FormatAmount(Rate(), progress_.unit()), "/s");
+  return text + ")";
+}
+
+std::string WatchView::BarText(size_t width) const {
+  const double rate = Rate();
+  std::string after;
+  if (progress_.total() > 0) {
+    const std::string percent = StrCat(static_cast<int>(Share(progress_) * 100), "%");
+    after = std::string(percent.size() < 4 ? 4 - percent.size() : 0, ' ') + percent;
+  } else {
+    after = FormatAmount(static_cast<double>(progress_.done()), progress_.unit());
+  }
+  if (rate > 0) StrAppend(&after, "  ", FormatAmount(rate, progress_.unit()), "/s");
+  if (rate > 0 && progress_.total() > progress_.done()) {
+    StrAppend(&after, "  ETA ",
+              FormatSeconds(std::ceil(static_cast<double>(progress_.total() - progress_.done()) / rate)));
+  } else if (rate == 0 || progress_.total() == 0) {
+    StrAppend(&after, "  ", FormatSeconds(target_.now() - phase_started_));
+  }
+  const std::string before = StrCat("job ", job_, "  ", Printable(progress_.phase()));
+  const size_t fixed = DisplayWidth(before) + DisplayWidth(after) + 4;
+  // No bar where it would tell less than the percentage.
+  if (progress_.total() == 0 || fixed + 12 > width) return FitWidth(StrCat(before, "  ", after), width);
+  const size_t cells = std::min<size_t>(40, width - fixed - 2);
+  const auto full = static_cast<size_t>(Share(progress_) * static_cast<double>(cells));
+  return StrCat(before, "  [", std::string(full, '='), full < cells ? ">" : "",
+                std::string(full < cells ? cells - full - 1 : 0, ' '), "] ", after);
+}
+
+void WatchView::Draw() {
+  // One column stays free: a line that fills the last one would wrap on some terminals.
+  const size_t width = std::max<size_t>(target_.width(), 20) - 1;
+  target_.write(StrCat("\r\x1b[K", BarText(width)));
+  drawn_ = true;
+  dirty_ = false;
+  drawn_at_ = target_.now();
+}
+
+void WatchView::Erase() {
+  if (!drawn_) return;
+  target_.write("\r\x1b[K");
+  drawn_ = false;
+}
+
+void WatchView::Line(std::string_view text, std::string_view colour) {
+  Erase();
+  const bool coloured = target_.colour && !colour.empty();
+  target_.write(StrCat(coloured ? colour : "", Printable(text), coloured ? kReset : "", "\n"));
+  if (target_.terminal && has_progress_) Draw();
+}
+
+}  // namespace editd::client
