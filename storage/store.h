@@ -140,6 +140,8 @@ class Verification {
   virtual absl::StatusOr<VerifyProgress> Run(const std::function<bool(const VerifyProgress&)>& report) = 0;
 };
 
+struct Parts;
+
 class Store {
  public:
   // Opens or creates the store. RESOURCE_EXHAUSTED `state directory ... is in use by another daemon, pid N`;
@@ -178,7 +180,8 @@ class Store {
   std::vector<Id> Log(const Id& id) const;
   // The version that this recipe gave before, if its bytes are still there.
   std::optional<Id> FindRecipe(const Id& recipe) const;
-  // Hash of plugin name and hash, canonical params, inputs in order with their roles, seed.
+  // Hash of plugin name and hash, canonical params (bytes that the caller knows to be canonical), inputs in order with
+  // their roles, seed.
   static Id RecipeId(std::string_view plugin, const Id& plugin_hash, std::string_view canonical_params,
                      std::span<const std::pair<std::string, Id>> inputs, uint64_t seed);
 
@@ -243,7 +246,6 @@ class Store {
   StoreStats Stats() const;
 
  private:
-  class Parts;
   explicit Store(std::unique_ptr<Parts> parts);
   std::unique_ptr<Parts> parts_;
 };

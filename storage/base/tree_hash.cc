@@ -1,11 +1,16 @@
 #include "storage/base/tree_hash.h"
 
 #include <openssl/evp.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
+#include <cerrno>
 #include <cstdlib>
+#include <mutex>
 #include <thread>
+
+#include "storage/base/strings.h"
 
 namespace editd {
 namespace {
@@ -100,6 +105,45 @@ Id HashContent(const ContentKind& kind, std::string_view content, unsigned threa
   hash_some();
   others.clear();
   return RootOf(kind, content.size(), leaves);
+}
+
+absl::StatusOr<Id> HashFile(const ContentKind& kind, int fd, uint64_t offset, uint64_t size, unsigned threads,
+                            std::string_view name) {
+  std::vector<Id> leaves((size + kChunkBytes - 1) / kChunkBytes);
+  std::atomic<size_t> next = 0;
+  std::mutex mutex;
+  absl::Status error;
+  const auto hash_one = [&](size_t leaf, std::string* chunk) -> absl::Status {
+    const uint64_t begin = leaf * uint64_t{kChunkBytes};
+    chunk->resize(std::min<uint64_t>(kChunkBytes, size - begin));
+    for (size_t done = 0; done < chunk->size();) {
+      const off_t at = static_cast<off_t>(offset + begin + done);
+      const ssize_t n = ::pread(fd, chunk->data() + done, chunk->size() - done, at);
+      if (n < 0 && errno == EINTR) continue;
+      if (n < 0) return ErrnoStatus(errno, StrCat("read ", name));
+      if (n == 0) return absl::OutOfRangeError(StrCat(name, ": ends at ", at, ", not at ", offset + size));
+      done += static_cast<size_t>(n);
+    }
+    leaves[leaf] = LeafOf(*chunk);
+    return absl::OkStatus();
+  };
+  const auto hash_some = [&] {
+    std::string chunk;
+    for (size_t i = next++; i < leaves.size(); i = next++) {
+      const absl::Status status = hash_one(i, &chunk);
+      if (status.ok()) continue;
+      std::lock_guard lock(mutex);
+      if (error.ok()) error = status;
+      next = leaves.size();
+    }
+  };
+  std::vector<std::jthread> others;
+  const size_t wanted = std::min<size_t>(threads, leaves.size());
+  for (size_t i = 1; i < wanted; ++i) others.emplace_back(hash_some);
+  hash_some();
+  others.clear();
+  RETURN_IF_ERROR(error);
+  return RootOf(kind, size, leaves);
 }
 
 void ContentHasher::Update(std::string_view bytes) {

@@ -59,6 +59,11 @@ Id RootOf(const ContentKind& kind, uint64_t size, std::span<const Id> leaves);
 // The id of a content in memory (or mapped). `threads` counts the caller.
 Id HashContent(const ContentKind& kind, std::string_view content, unsigned threads = 1);
 
+// The id of `size` bytes of a file from `offset` on, read piece by piece, so that a failing disk is an error and no
+// signal. OUT_OF_RANGE if the file is shorter. `name` is for messages.
+absl::StatusOr<Id> HashFile(const ContentKind& kind, int fd, uint64_t offset, uint64_t size, unsigned threads,
+                            std::string_view name);
+
 // The id of a content that comes in pieces.
 class ContentHasher {
  public:

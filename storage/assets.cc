@@ -1,0 +1,235 @@
+#include "storage/assets.h"
+
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "editd/v1/catalogue.pb.h"
+#include "storage/base/strings.h"
+#include "storage/base/tree_hash.h"
+
+namespace editd::storage {
+namespace {
+
+// Files up to this size are read whole: an asset that is known already then costs no write.
+constexpr uint64_t kReadWhole = 4 << 20;
+// A row's time is good enough for gc if it is at most this old.
+constexpr int64_t kTouchStep = 60;
+
+// The kind and size of the file behind `fd`; only regular files will do.
+absl::StatusOr<uint64_t> RegularSize(int fd, std::string_view name) {
+  struct stat info;
+  if (::fstat(fd, &info) != 0) return ErrnoStatus(errno, StrCat("stat ", name));
+  if (!S_ISREG(info.st_mode)) return absl::InvalidArgumentError(StrCat(name, " is not a regular file"));
+  return static_cast<uint64_t>(info.st_size);
+}
+
+absl::Status Shrunk(std::string_view name) {
+  return absl::AbortedError(StrCat(name, " became shorter while it was read; try again"));
+}
+
+absl::Status ReadAt(int fd, uint64_t offset, size_t size, char* out, std::string_view name) {
+  for (size_t done = 0; done < size;) {
+    const ssize_t n = ::pread(fd, out + done, size - done, static_cast<off_t>(offset + done));
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return ErrnoStatus(errno, StrCat("read ", name));
+    if (n == 0) return Shrunk(name);
+    done += static_cast<size_t>(n);
+  }
+  return absl::OkStatus();
+}
+
+// Fills the empty file `to` with `size` bytes of `from`: shared blocks if the file system can, else a copy in the
+// kernel, else by hand.
+absl::Status CopyFile(int from, int to, uint64_t size, std::string_view name) {
+  if (::ioctl(to, FICLONE, from) == 0) {
+    // The source may have changed since its size was taken; what was cloned is what counts.
+    return absl::OkStatus();
+  }
+  off_t in = 0, out = 0;
+  while (static_cast<uint64_t>(in) < size) {
+    const ssize_t n =
+        ::copy_file_range(from, &in, to, &out, std::min<uint64_t>(size - static_cast<uint64_t>(in), 1 << 30), 0);
+    if (n < 0 && errno == EINTR) continue;
+    if (n == 0) return Shrunk(name);
+    if (n > 0) continue;
+    if (errno != EXDEV && errno != EINVAL && errno != EOPNOTSUPP && errno != ENOSYS)
+      return ErrnoStatus(errno, StrCat("copy ", name));
+    break;
+  }
+  std::string block;
+  while (static_cast<uint64_t>(in) < size) {
+    block.resize(std::min<uint64_t>(kChunkBytes, size - static_cast<uint64_t>(in)));
+    RETURN_IF_ERROR(ReadAt(from, static_cast<uint64_t>(in), block.size(), block.data(), name));
+    if (::lseek(to, in, SEEK_SET) != in) return ErrnoStatus(errno, StrCat("copy ", name));
+    RETURN_IF_ERROR(WriteAll(to, block, name));
+    in += static_cast<off_t>(block.size());
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<UniqueFd> CreateFile(const std::string& path) {
+  UniqueFd fd(::open(path.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600));
+  if (!fd.valid()) return ErrnoStatus(errno, StrCat("create ", path));
+  return fd;
+}
+
+// Removes a file when it goes, unless that was moved away.
+struct Removal {
+  const std::string& path;
+  ~Removal() { ::unlink(path.c_str()); }
+};
+
+}  // namespace
+
+absl::Status Assets::Load() {
+  std::lock_guard lock(mutex_);
+  return catalogue_->Scan(Table::kAssets, "", "",
+                          [this](std::string_view key, std::string_view value) -> absl::StatusOr<bool> {
+                            editd::v1::AssetRow row;
+                            RETURN_IF_ERROR(ParseRow(Table::kAssets, key, value, &row));
+                            ASSIGN_OR_RETURN(const Id id, Id::FromBytes(key));
+                            index_[id] = {row.size(), row.touched()};
+                            return true;
+                          });
+}
+
+absl::StatusOr<Store::Asset> Assets::Put(int fd, std::string_view name) {
+  ASSIGN_OR_RETURN(const uint64_t size, RegularSize(fd, name));
+  if (size <= kReadWhole) {
+    std::string content(size, '\0');
+    RETURN_IF_ERROR(ReadAt(fd, 0, size, content.data(), name));
+    return PutBytes(content, name);
+  }
+  const std::string path = layout_->NewIncomingPath();
+  ASSIGN_OR_RETURN(UniqueFd copy, CreateFile(path));
+  const Removal removal{path};
+  RETURN_IF_ERROR(CopyFile(fd, copy.get(), size, name));
+  // The copy is ours, so what is hashed is what is stored, whoever writes to the source meanwhile.
+  Store::Asset asset;
+  ASSIGN_OR_RETURN(asset.size, FileSize(copy.get(), name));
+  ASSIGN_OR_RETURN(asset.id, HashFile(ContentKind::Asset(), copy.get(), 0, asset.size, options_->threads, name));
+  return Commit(std::move(copy), path, asset, name);
+}
+
+absl::StatusOr<Store::Asset> Assets::PutBytes(std::string_view content, std::string_view name) {
+  const Store::Asset asset{HashContent(ContentKind::Asset(), content, options_->threads), content.size()};
+  {
+    std::lock_guard lock(mutex_);
+    ASSIGN_OR_RETURN(const bool there, Touch(asset.id));
+    if (there) return asset;
+  }
+  const std::string path = layout_->NewIncomingPath();
+  ASSIGN_OR_RETURN(UniqueFd file, CreateFile(path));
+  const Removal removal{path};
+  RETURN_IF_ERROR(WriteAll(file.get(), content, path));
+  return Commit(std::move(file), path, asset, name);
+}
+
+absl::StatusOr<Store::Asset> Assets::Commit(UniqueFd file, const std::string& path, const Store::Asset& asset,
+                                            std::string_view name) {
+  // The bytes go to the disk before the lock is taken: it may take long, and others need not wait.
+  RETURN_IF_ERROR(SyncData(file.get(), path));
+  std::lock_guard lock(mutex_);
+  ASSIGN_OR_RETURN(const bool there, Touch(asset.id));
+  if (there) return asset;
+  Moves moves;
+  RETURN_IF_ERROR(moves.Move(std::move(file), path, layout_->AssetPath(asset.id), false));
+  RETURN_IF_ERROR(moves.Sync());
+  Catalogue::Batch batch;
+  AddRow(asset, name, &batch);
+  RETURN_IF_ERROR(catalogue_->Write(batch, Catalogue::Durability::kSynced));
+  index_[asset.id] = {asset.size, Now()};
+  return asset;
+}
+
+void Assets::AddRow(const Store::Asset& asset, std::string_view name, Catalogue::Batch* batch) const {
+  editd::v1::AssetRow row;
+  row.set_size(asset.size);
+  row.set_touched(Now());
+  row.set_name(std::string(name));
+  batch->Put(Table::kAssets, asset.id.view(), row);
+}
+
+absl::StatusOr<bool> Assets::Touch(const Id& id) {
+  const auto found = index_.find(id);
+  if (found == index_.end()) return false;
+  const int64_t now = Now();
+  if (now - found->second.touched < kTouchStep) return true;
+  editd::v1::AssetRow row;
+  ASSIGN_OR_RETURN(const bool there, catalogue_->Get(Table::kAssets, id.view(), &row));
+  if (!there) return false;
+  row.set_touched(now);
+  Catalogue::Batch batch;
+  batch.Put(Table::kAssets, id.view(), row);
+  RETURN_IF_ERROR(catalogue_->Write(batch, Catalogue::Durability::kBuffered));
+  found->second.touched = now;
+  return true;
+}
+
+absl::StatusOr<UniqueFd> Assets::Open(const Id& id) const {
+  if (!Find(id).has_value()) return absl::NotFoundError(StrCat("no asset ", id.Hex()));
+  return OpenForRead(layout_->AssetPath(id));
+}
+
+std::optional<Assets::Entry> Assets::Find(const Id& id) const {
+  std::lock_guard lock(mutex_);
+  const auto found = index_.find(id);
+  return found == index_.end() ? std::nullopt : std::optional<Entry>(found->second);
+}
+
+std::unordered_map<Id, Assets::Entry> Assets::List() const {
+  std::lock_guard lock(mutex_);
+  return index_;
+}
+
+absl::StatusOr<Assets::Adopted> Assets::Adopt(const std::string& path, std::string_view name, Moves* moves,
+                                              Catalogue::Batch* batch) {
+  UniqueFd file(::open(path.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC));
+  if (!file.valid()) return ErrnoStatus(errno, StrCat("open ", path));
+  Adopted adopted;
+  adopted.name = name;
+  ASSIGN_OR_RETURN(adopted.asset.size, RegularSize(file.get(), path));
+  ASSIGN_OR_RETURN(adopted.asset.id,
+                   HashFile(ContentKind::Asset(), file.get(), 0, adopted.asset.size, options_->threads, path));
+  std::lock_guard lock(mutex_);
+  ASSIGN_OR_RETURN(const bool there, Touch(adopted.asset.id));
+  if (there) return adopted;
+  RETURN_IF_ERROR(moves->Move(std::move(file), path, layout_->AssetPath(adopted.asset.id), false));
+  AddRow(adopted.asset, name, batch);
+  adopted.fresh = true;
+  return adopted;
+}
+
+void Assets::Added(const std::vector<Adopted>& assets) {
+  std::lock_guard lock(mutex_);
+  for (const Adopted& adopted : assets) {
+    if (adopted.fresh) index_[adopted.asset.id] = {adopted.asset.size, Now()};
+  }
+}
+
+absl::StatusOr<std::vector<Id>> Assets::Remove(const std::vector<Id>& ids, int64_t before) {
+  std::lock_guard lock(mutex_);
+  std::vector<Id> removed;
+  Catalogue::Batch batch;
+  for (const Id& id : ids) {
+    const auto found = index_.find(id);
+    if (found == index_.end() || found->second.touched >= before) continue;
+    batch.Delete(Table::kAssets, id.view());
+    removed.push_back(id);
+  }
+  if (removed.empty()) return removed;
+  RETURN_IF_ERROR(catalogue_->Write(batch, Catalogue::Durability::kSynced));
+  for (const Id& id : removed) {
+    index_.erase(id);
+    ::unlink(layout_->AssetPath(id).c_str());  // If it fails, the sweep takes it.
+  }
+  return removed;
+}
+
+}  // namespace editd::storage

@@ -1,0 +1,346 @@
+#include "storage/store.h"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <filesystem>
+#include <thread>
+
+#include "storage/base/nearest.h"
+#include "storage/base/strings.h"
+#include "storage/identity.h"
+#include "storage/parts.h"
+#include "storage/times.h"
+
+namespace editd::storage {
+namespace {
+
+constexpr size_t kMinPrefix = 4;
+constexpr size_t kCandidatesShown = 5;
+
+absl::Status LoadLineage(Parts* parts) {
+  return parts->catalogue->Scan(Table::kLineage, "", "",
+                                [parts](std::string_view key, std::string_view value) -> absl::StatusOr<bool> {
+                                  editd::v1::LineageRow row;
+                                  RETURN_IF_ERROR(ParseRow(Table::kLineage, key, value, &row));
+                                  ASSIGN_OR_RETURN(const Id id, Id::FromBytes(key));
+                                  parts->lineage.Put(id, row);
+                                  return true;
+                                });
+}
+
+absl::Status LoadPacks(Parts* parts) {
+  return parts->catalogue->Scan(Table::kPacks, "", "",
+                                [parts](std::string_view key, std::string_view value) -> absl::StatusOr<bool> {
+                                  ASSIGN_OR_RETURN(const Id id, Id::FromBytes(key));
+                                  RETURN_IF_ERROR(ParseRow(Table::kPacks, key, value, &parts->packs[id]));
+                                  return true;
+                                });
+}
+
+}  // namespace
+
+absl::StatusOr<editd::v1::Version> ReadVersion(const Parts& parts, const Id& id) {
+  editd::v1::Version version;
+  ASSIGN_OR_RETURN(const bool found, parts.catalogue->Get(Table::kVersions, id.view(), &version));
+  if (!found) return absl::NotFoundError(StrCat("no version ", id.Hex()));
+  return version;
+}
+
+absl::StatusOr<editd::v1::ManifestRow> ReadManifest(const Parts& parts, const Id& id,
+                                                    const Catalogue::Snapshot* snapshot) {
+  editd::v1::ManifestRow manifest;
+  ASSIGN_OR_RETURN(const bool found, parts.catalogue->Get(Table::kManifests, id.view(), &manifest, snapshot));
+  if (found) return manifest;
+  if (parts.lineage.Find(id) == nullptr) return absl::NotFoundError(StrCat("no version ", id.Hex()));
+  return absl::FailedPreconditionError(
+      StrCat("version ", id.Hex(), " was garbage-collected: only its lineage is left; make it again from its recipe"));
+}
+
+absl::StatusOr<Id> ResolveName(const Parts& parts, std::string_view name) {
+  if (const editd::v1::Ref* ref = parts.refs->Find(name)) return Id::FromHex(ref->version());
+  const size_t at = name.find('@');
+  if (at != std::string_view::npos && name.size() > at + 2 && name[at + 1] == 'v' && name.size() < at + 20 &&
+      name.find_first_not_of("0123456789", at + 2) == std::string_view::npos) {
+    absl::StatusOr<Id> id = parts.refs->AtGeneration(name.substr(0, at), std::stoull(std::string(name.substr(at + 2))));
+    if (id.ok() || parts.refs->Find(name.substr(0, at)) != nullptr) return id;
+  } else if (name.size() >= kMinPrefix && IsHex(name)) {
+    const std::vector<Id> found = parts.lineage.WithPrefix(name, kCandidatesShown + 1);
+    if (found.size() == 1) return found[0];
+    if (found.size() > 1) {
+      std::string candidates;
+      for (size_t i = 0; i < std::min(found.size(), kCandidatesShown); ++i) {
+        StrAppend(&candidates, i == 0 ? "" : ", ", found[i].Hex().substr(0, std::max<size_t>(16, name.size() + 4)));
+      }
+      return absl::InvalidArgumentError(StrCat("\"", name, "\" begins more than one version: ", candidates,
+                                               found.size() > kCandidatesShown ? ", ..." : "", "; write more digits"));
+    }
+  }
+  return absl::NotFoundError(
+      StrCat("no version named \"", name.substr(0, 140), "\"", DidYouMean(name, parts.refs->Names())));
+}
+
+absl::StatusOr<std::unique_ptr<Store>> Store::Open(const std::string& directory, StoreOptions options) {
+  auto parts = std::make_unique<Parts>();
+  parts->options = std::move(options);
+  if (parts->options.threads == 0) parts->options.threads = std::max(1u, std::thread::hardware_concurrency());
+  ASSIGN_OR_RETURN(parts->layout, Layout::Open(directory));
+  RETURN_IF_ERROR(parts->layout->SweepTemporary());
+  ASSIGN_OR_RETURN(parts->catalogue, Catalogue::Open(parts->layout->DatabasePath()));
+  RETURN_IF_ERROR(parts->layout->MarkComplete());
+  parts->assets = std::make_unique<Assets>(parts->catalogue.get(), parts->layout.get(), &parts->options);
+  parts->refs = std::make_unique<Refs>(parts->catalogue.get());
+  parts->jobs = std::make_unique<Jobs>(parts->catalogue.get());
+  RETURN_IF_ERROR(parts->assets->Load());
+  RETURN_IF_ERROR(parts->refs->Load());
+  RETURN_IF_ERROR(parts->jobs->Load());
+  RETURN_IF_ERROR(LoadLineage(parts.get()));
+  RETURN_IF_ERROR(LoadPacks(parts.get()));
+  ASSIGN_OR_RETURN(const std::vector<GarbageItem> orphans, FindOrphans(*parts, parts->options.orphan_grace));
+  for (const GarbageItem& orphan : orphans) ::unlink(StrCat(parts->layout->directory(), "/", orphan.id).c_str());
+  return std::unique_ptr<Store>(new Store(std::move(parts)));
+}
+
+Store::Store(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
+Store::~Store() = default;
+
+const std::string& Store::directory() const { return parts_->layout->directory(); }
+
+// --- names
+// ------------------------------------------------------------------------------------------------------------
+
+absl::StatusOr<Id> Store::Resolve(std::string_view name) const { return ResolveName(*parts_, name); }
+
+absl::Status Store::CheckRefName(std::string_view name) { return Refs::CheckName(name); }
+
+std::vector<editd::v1::Ref> Store::ListRefs() const { return parts_->refs->List(); }
+
+std::optional<editd::v1::Ref> Store::FindRef(std::string_view name) const {
+  const editd::v1::Ref* ref = parts_->refs->Find(name);
+  return ref == nullptr ? std::nullopt : std::optional<editd::v1::Ref>(*ref);
+}
+
+absl::StatusOr<editd::v1::Ref> Store::MoveRef(std::string_view name, std::optional<Id> expected, const Id& next,
+                                              const MoveCause& cause) {
+  if (!next.empty()) {
+    const Lineage::Node* node = parts_->lineage.Find(next);
+    if (node == nullptr) return absl::NotFoundError(StrCat("no version ", next.Hex()));
+    if (node->tombstone)
+      return absl::FailedPreconditionError(
+          StrCat("version ", next.Hex(), " was garbage-collected: only its lineage is left"));
+  }
+  Catalogue::Batch batch;
+  ASSIGN_OR_RETURN(editd::v1::Ref ref,
+                   parts_->refs->Prepare(name, expected, next, cause, parts_->options.now(), &batch));
+  RETURN_IF_ERROR(parts_->catalogue->Write(batch, Catalogue::Durability::kSynced));
+  parts_->refs->Apply(ref);
+  return ref;
+}
+
+std::vector<editd::v1::RefMove> Store::Reflog(std::string_view name) const {
+  absl::StatusOr<std::vector<editd::v1::RefMove>> log = parts_->refs->Log(name);
+  return log.ok() ? *std::move(log) : std::vector<editd::v1::RefMove>();
+}
+
+// --- versions
+// ---------------------------------------------------------------------------------------------------------
+
+absl::StatusOr<editd::v1::Version> Store::GetVersion(const Id& id, bool with_tensors) const {
+  ASSIGN_OR_RETURN(editd::v1::Version version, ReadVersion(*parts_, id));
+  for (const editd::v1::Ref& ref : parts_->refs->List()) {
+    if (ref.version() == version.id()) version.add_refs(ref.name());
+  }
+  if (!with_tensors) return version;
+  ASSIGN_OR_RETURN(const editd::v1::ManifestRow manifest, ReadManifest(*parts_, id));
+  *version.mutable_files() = manifest.files();
+  for (const editd::v1::ManifestTensor& entry : manifest.tensors()) {
+    editd::v1::Tensor* tensor = version.add_tensors();
+    tensor->set_name(entry.name());
+    ASSIGN_OR_RETURN(const Id tensor_id, Id::FromBytes(entry.id()));
+    tensor->set_id(tensor_id.Hex());
+    const bool inherited = entry.since() > 0 && entry.since() <= static_cast<uint32_t>(manifest.since_size());
+    ASSIGN_OR_RETURN(const Id since,
+                     inherited ? Id::FromBytes(manifest.since(static_cast<int>(entry.since()) - 1)) : id);
+    tensor->set_since(since.Hex());
+    editd::v1::TensorRow row;
+    ASSIGN_OR_RETURN(const bool found, parts_->catalogue->Get(Table::kTensors, entry.id(), &row));
+    if (!found)
+      return absl::DataLossError(StrCat("version ", id.Hex(), ": tensor \"", entry.name(), "\" is not in the store"));
+    ASSIGN_OR_RETURN(const Id pack, Id::FromBytes(row.pack()));
+    tensor->set_pack(pack.Hex());
+    tensor->set_offset(row.offset());
+    tensor->set_size(row.size());
+    tensor->set_dtype(row.dtype());
+    *tensor->mutable_shape() = row.shape();
+  }
+  return version;
+}
+
+std::vector<Id> Store::Ancestors(const Id& id) const { return parts_->lineage.Ancestors(id); }
+std::vector<Id> Store::Descendants(const Id& id) const { return parts_->lineage.Descendants(id); }
+std::vector<Id> Store::Log(const Id& id) const { return parts_->lineage.FirstParents(id); }
+
+std::optional<Id> Store::FindRecipe(const Id& recipe) const {
+  const absl::StatusOr<std::optional<std::string>> row = parts_->catalogue->GetBytes(Table::kRecipes, recipe.view());
+  if (!row.ok() || !row->has_value()) return std::nullopt;
+  const absl::StatusOr<Id> version = Id::FromBytes(**row);
+  if (!version.ok()) return std::nullopt;
+  const Lineage::Node* node = parts_->lineage.Find(*version);
+  return node == nullptr || node->tombstone ? std::nullopt : std::optional<Id>(*version);
+}
+
+Id Store::RecipeId(std::string_view plugin, const Id& plugin_hash, std::string_view canonical_params,
+                   std::span<const std::pair<std::string, Id>> inputs, uint64_t seed) {
+  return storage::RecipeId(plugin, plugin_hash, canonical_params, inputs, seed);
+}
+
+absl::StatusOr<Published> Store::Publish(PublishRequest request) {
+  return PublishJob(parts_.get(), std::move(request));
+}
+
+// --- assets
+// -----------------------------------------------------------------------------------------------------------
+
+absl::StatusOr<Store::Asset> Store::PutAsset(int fd, std::string_view name) { return parts_->assets->Put(fd, name); }
+absl::StatusOr<Store::Asset> Store::PutAssetBytes(std::string_view content, std::string_view name) {
+  return parts_->assets->PutBytes(content, name);
+}
+absl::StatusOr<UniqueFd> Store::OpenAsset(const Id& id) const { return parts_->assets->Open(id); }
+bool Store::HasAsset(const Id& id) const { return parts_->assets->Find(id).has_value(); }
+
+absl::StatusOr<UniqueFd> Store::OpenPack(const Id& id) const {
+  // Not through parts_->packs, which is the core thread's.
+  ASSIGN_OR_RETURN(const bool known, parts_->catalogue->Has(Table::kPacks, id.view()));
+  if (!known) return absl::NotFoundError(StrCat("no pack ", id.Hex()));
+  return OpenForRead(parts_->layout->PackPath(id));
+}
+
+absl::StatusOr<Id> Store::TreeId(std::vector<editd::v1::FileEntry> entries) { return storage::TreeId(&entries); }
+
+absl::StatusOr<Id> Store::PutTree(std::vector<editd::v1::FileEntry> entries) {
+  ASSIGN_OR_RETURN(const Id id, storage::TreeId(&entries));
+  ASSIGN_OR_RETURN(const bool known, parts_->catalogue->Has(Table::kTrees, id.view()));
+  if (known) return id;
+  editd::v1::TreeRow row;
+  for (const editd::v1::FileEntry& entry : entries) *row.add_entries() = entry;
+  Catalogue::Batch batch;
+  batch.Put(Table::kTrees, id.view(), row);
+  RETURN_IF_ERROR(parts_->catalogue->Write(batch, Catalogue::Durability::kBuffered));
+  return id;
+}
+
+absl::StatusOr<std::vector<editd::v1::FileEntry>> Store::GetTree(const Id& id) const {
+  editd::v1::TreeRow row;
+  ASSIGN_OR_RETURN(const bool found, parts_->catalogue->Get(Table::kTrees, id.view(), &row));
+  if (!found) return absl::NotFoundError(StrCat("no tree ", id.Hex()));
+  return std::vector<editd::v1::FileEntry>(row.entries().begin(), row.entries().end());
+}
+
+// --- staging
+// ----------------------------------------------------------------------------------------------------------
+
+absl::StatusOr<std::string> Store::CreateStaging(uint64_t job, uint32_t attempt) {
+  RETURN_IF_ERROR(RemoveStaging(job, attempt));
+  const std::string path = parts_->layout->StagingPath(job, attempt);
+  if (::mkdir(path.c_str(), 0700) != 0) return ErrnoStatus(errno, StrCat("make folder ", path));
+  return path;
+}
+
+absl::Status Store::RemoveStaging(uint64_t job, uint32_t attempt) {
+  const std::string path = parts_->layout->StagingPath(job, attempt);
+  std::error_code error;
+  std::filesystem::remove_all(path, error);
+  return error ? ErrnoStatus(error.value(), StrCat("remove ", path)) : absl::OkStatus();
+}
+
+// --- jobs
+// -------------------------------------------------------------------------------------------------------------
+
+uint64_t Store::NextJobId() const { return parts_->jobs->next_id(); }
+
+absl::Status Store::PutJob(const editd::v1::Job& job, std::span<const editd::v1::Event> events) {
+  if (job.id() == 0) return absl::InvalidArgumentError("a job needs an id");
+  Catalogue::Batch batch;
+  parts_->jobs->Put(job, events, &batch);
+  RETURN_IF_ERROR(parts_->catalogue->Write(batch, Catalogue::Durability::kSynced));
+  parts_->jobs->Added(job);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<editd::v1::Job> Store::GetJob(uint64_t id) const { return parts_->jobs->Get(id); }
+
+absl::StatusOr<std::vector<editd::v1::Job>> Store::LoadJobs() const {
+  std::vector<editd::v1::Job> jobs;
+  RETURN_IF_ERROR(parts_->jobs->ForEach([&jobs](const editd::v1::Job& job) {
+    jobs.push_back(job);
+    return absl::OkStatus();
+  }));
+  return jobs;
+}
+
+std::optional<uint64_t> Store::FindRequest(std::string_view request_id) const {
+  return parts_->jobs->FindRequest(request_id);
+}
+
+absl::Status Store::AppendEvents(std::span<const editd::v1::Event> events) {
+  Catalogue::Batch batch;
+  for (const editd::v1::Event& event : events) {
+    batch.Put(Table::kEvents, BigEndian(event.job()) + BigEndian(event.seq()), event);
+  }
+  return parts_->catalogue->Write(batch, Catalogue::Durability::kBuffered);
+}
+
+absl::StatusOr<std::vector<editd::v1::Event>> Store::ReadEvents(uint64_t job, uint64_t from_seq, size_t limit) const {
+  return parts_->jobs->ReadEvents(job, from_seq, limit);
+}
+
+uint64_t Store::LastEventSeq(uint64_t job) const { return parts_->jobs->LastEventSeq(job); }
+
+// --- plugins
+// ----------------------------------------------------------------------------------------------------------
+
+absl::Status Store::PutPlugin(const editd::v1::Plugin& plugin) {
+  ASSIGN_OR_RETURN(const Id hash, Id::FromHex(plugin.hash()));
+  Catalogue::Batch batch;
+  batch.Put(Table::kPlugins, hash.view(), plugin);
+  return parts_->catalogue->Write(batch, Catalogue::Durability::kBuffered);
+}
+
+std::optional<editd::v1::Plugin> Store::FindPlugin(const Id& hash) const {
+  editd::v1::Plugin plugin;
+  const absl::StatusOr<bool> found = parts_->catalogue->Get(Table::kPlugins, hash.view(), &plugin);
+  return found.ok() && *found ? std::optional<editd::v1::Plugin>(std::move(plugin)) : std::nullopt;
+}
+
+// --- upkeep
+// -----------------------------------------------------------------------------------------------------------
+
+absl::StatusOr<std::vector<GarbageItem>> Store::CollectGarbage(const GarbageOptions& options) {
+  return CollectGarbageOf(parts_.get(), options);
+}
+
+absl::StatusOr<std::vector<std::string>> Store::WhyAlive(std::string_view name) const {
+  return ExplainAlive(*parts_, name);
+}
+
+absl::StatusOr<std::unique_ptr<Verification>> Store::StartVerify() const { return MakeVerification(*parts_); }
+
+StoreStats Store::Stats() const {
+  StoreStats stats;
+  for (const Lineage::Node& node : parts_->lineage.nodes()) {
+    if (!node.present) continue;
+    ++(node.tombstone ? stats.tombstones : stats.versions);
+    if (!node.tombstone) stats.logical_bytes += node.logical_bytes;
+  }
+  stats.refs = parts_->refs->size();
+  stats.packs = parts_->packs.size();
+  for (const auto& [id, pack] : parts_->packs) stats.pack_bytes += pack.file_size();
+  const std::unordered_map<Id, Assets::Entry> assets = parts_->assets->List();
+  stats.assets = assets.size();
+  for (const auto& [id, asset] : assets) stats.asset_bytes += asset.size;
+  return stats;
+}
+
+}  // namespace editd::storage
