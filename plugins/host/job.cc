@@ -34,6 +34,7 @@ int Output(edit_job* job, const Make& make) {
   if (job->outputs == nullptr) {
     return Code(job, absl::FailedPreconditionError("a plugin can make nothing while a spec is checked"));
   }
+  Reporter::Work work(job->reporter);
   return Code(job, make(*job->outputs));
 }
 

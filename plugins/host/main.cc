@@ -1,13 +1,10 @@
 // edit-worker: one attempt of one job, or checks of one plugin. Started by editd with the frame socket as descriptor 3.
-#include <linux/limits.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include <climits>
 #include <csignal>
 #include <cstdio>
-#include <cstring>
 #include <filesystem>
 #include <new>
 
@@ -36,12 +33,15 @@ int main(int argc, char** argv) {
     return 64;
   }
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+  std::setvbuf(stdout, nullptr, _IOLBF, BUFSIZ);  // What was printed before a crash is told.
   std::error_code error;
   const std::filesystem::path self = std::filesystem::read_symlink("/proc/self/exe", error);
   int status;
   try {
-    editd::host::Worker worker(editd::UniqueFd(kSocket), self.parent_path().parent_path() / "lib" / "editd");
-    status = worker.Serve();
+    // Never deleted: see below.
+    auto* worker =
+        new editd::host::Worker(editd::UniqueFd(kSocket), self.parent_path().parent_path() / "lib" / "editd");
+    status = worker->Serve();
   } catch (const std::bad_alloc&) {
     OutOfMemory();
   }

@@ -142,7 +142,8 @@ void Reporter::Beat(unsigned seconds) {
   do {
     const uint64_t calls_now = calls_.load(std::memory_order_relaxed);
     const int64_t work_now = worked(), files_now = FileActivity();
-    if (calls_now == calls && work_now - work < kWorkNanoseconds && files_now == files) continue;
+    const bool idle = calls_now == calls && work_now - work < kWorkNanoseconds && files_now == files;
+    if (idle && works_.load() == 0) continue;
     calls = calls_now;
     work = work_now;
     files = files_now;

@@ -4,7 +4,7 @@
 // end; log lines and metrics at a steady rate with room for a burst, and what was left out is counted and said.
 //
 // A heartbeat is sent only if the plugin has done something since the last one: called the host, used the processor, or
-// waited for its files. So a plugin that hangs is told apart from one that works long, though this thread still runs.
+// waited for files. So a plugin that hangs is told apart from one that works long, though this thread still runs.
 //
 // Thread-safe.
 #ifndef EDITD_PLUGINS_HOST_REPORTER_H_
@@ -37,6 +37,20 @@ class Reporter {
   void Metric(std::string_view name, double value, int64_t step);
   // The plugin called the host.
   void Alive() { calls_.fetch_add(1, std::memory_order_relaxed); }
+  // While one of these exists the host works for the plugin, if only by waiting for the disk: that is a sign of life.
+  class Work {
+   public:
+    explicit Work(Reporter* reporter) : reporter_(reporter) { reporter_->works_.fetch_add(1); }
+    ~Work() {
+      reporter_->Alive();
+      reporter_->works_.fetch_sub(1);
+    }
+    Work(const Work&) = delete;
+    Work& operator=(const Work&) = delete;
+
+   private:
+    Reporter* const reporter_;
+  };
 
   void StartHeartbeat(unsigned seconds);
   // No frame of this object is sent after it returns, but for the last words: how many lines were left out.
@@ -64,6 +78,7 @@ class Reporter {
 
   FrameSocket* const socket_;
   std::atomic<uint64_t> calls_{0};
+  std::atomic<int> works_{0};
 
   std::mutex mutex_;  // Guards what follows.
   Budget log_budget_, metric_budget_;

@@ -52,6 +52,20 @@ std::vector<std::string> LibraryFolders(const std::string& plugin, const std::st
 
 }  // namespace
 
+// All that a plugin's run uses.
+struct Worker::RunState {
+  RunState(FrameSocket* socket, std::unique_ptr<Inputs> job_inputs, UniqueFd staging, const v1::RunRequest& request)
+      : inputs(std::move(job_inputs)),
+        outputs(inputs.get(), std::move(staging), request.require_finite(), request.input().threads()),
+        reporter(socket),
+        job{inputs.get(), &outputs, &reporter, &stop, {}, {}, 0, 0} {}
+
+  const std::unique_ptr<Inputs> inputs;
+  Outputs outputs;
+  Reporter reporter;
+  edit_job job;
+};
+
 absl::Status Worker::Send(const v1::FromWorker& frame) { return socket_.Send(frame.SerializeAsString()); }
 
 absl::StatusOr<const edit_plugin_v1*> Worker::Plugin(const std::string& path, const std::string& hash, int staging) {
@@ -126,8 +140,10 @@ absl::Status Worker::RunPlugin(const v1::RunRequest& request, std::vector<Unique
   }
   UniqueFd staging = std::move(descriptors[request.staging()]);
   ASSIGN_OR_RETURN(const edit_plugin_v1* plugin, Plugin(request.plugin_path(), request.plugin_hash(), staging.get()));
-  ASSIGN_OR_RETURN(const std::unique_ptr<Inputs> inputs, Inputs::Create(request.input(), std::move(descriptors), true));
-  Outputs outputs(inputs.get(), std::move(staging), request.require_finite(), request.input().threads());
+  ASSIGN_OR_RETURN(std::unique_ptr<Inputs> inputs, Inputs::Create(request.input(), std::move(descriptors), true));
+  run_ = new RunState(&socket_, std::move(inputs), std::move(staging), request);
+  Outputs& outputs = run_->outputs;
+  Reporter& reporter = run_->reporter;
 
   // From here on there are other threads.
   std::thread listener([this] {
@@ -141,11 +157,10 @@ absl::Status Worker::RunPlugin(const v1::RunRequest& request, std::vector<Unique
     }
   });
   listener.detach();
-  Reporter reporter(&socket_);
   reporter.StartHeartbeat(request.heartbeat_seconds() == 0 ? kDefaultHeartbeatSeconds : request.heartbeat_seconds());
-  edit_job job{inputs.get(), &outputs, &reporter, &stop, {}, {}, 0, 0};
-  absl::Status status = CallPlugin(plugin->run, &job, request.input().spec());
+  absl::Status status = CallPlugin(plugin->run, &run_->job, request.input().spec());
   if (status.ok()) {
+    Reporter::Work work(&reporter);
     status = outputs.Finish((plugin->flags & EDIT_PLUGIN_MAKES_VERSION) != 0, plugin->result_type, reply);
   }
   reporter.StopHeartbeat();

@@ -37,6 +37,8 @@ class Worker {
   absl::Status EnterSandboxOnce(const std::string& path, int staging);
   absl::Status Send(const v1::FromWorker& frame);
 
+  struct RunState;
+
   FrameSocket socket_;
   const std::string library_folder_;
   const edit_plugin_v1* plugin_ = nullptr;
@@ -44,6 +46,7 @@ class Worker {
   std::string plugin_hash_;
   bool in_sandbox_ = false;
   absl::Status sandbox_status_;  // Without a sandbox nothing runs.
+  RunState* run_ = nullptr;      // Never deleted: threads that a plugin leaves behind may look at it until the end.
 };
 
 }  // namespace editd::host
