@@ -107,7 +107,7 @@ absl::Status RestrictFiles(const Sandbox& sandbox, std::vector<std::string>* mis
 // What no plugin needs. A list of what is forbidden, not of what is allowed: libraries of numeric code call much, and a
 // new C library must not break every plugin. io_uring is here because its calls pass by this filter.
 constexpr const char* kForbidden[] = {
-    "ptrace",
+
     "process_vm_readv",
     "process_vm_writev",
     "process_madvise",
@@ -168,8 +168,9 @@ constexpr const char* kForbidden[] = {
     "mknod",
     "mknodat",
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+    "ptrace",
     "execve",
-    "execveat",  // Sanitizers start a symbolizer.
+    "execveat",  // Sanitizers look for leaks and start a symbolizer.
 #endif
 };
 

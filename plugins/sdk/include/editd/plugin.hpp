@@ -303,7 +303,7 @@ int Guarded(char* error, size_t error_size, const Body& body) {
 #endif
   if (error_size > 0) {
     const size_t size = std::min(error_size - 1, status.message().size());
-    std::memcpy(error, status.message().data(), size);
+    if (size > 0) std::memcpy(error, status.message().data(), size);
     error[size] = '\0';
   }
   return static_cast<int>(status.code());
