@@ -1,73 +1,10 @@
 #include "plugins/lib/nn/block_gemm.h"
 
-#include <ATen/native/CPUBlas.h>
-
 #include <algorithm>
-#include <exception>
 
 #include "plugins/lib/nn/parallel.h"
-#include "storage/base/dtype.h"
 
 namespace editd::nn {
-namespace {
-
-float ElementOfB(Compute compute, const void* b, int64_t ldb, int64_t k, int64_t n) {
-  if (compute == Compute::kF32) return static_cast<const float*>(b)[k * ldb + n];
-  return BFloat16ToFloat(static_cast<const uint16_t*>(b)[(k / 2 * ldb + n) * 2 + k % 2]);
-}
-
-template <Compute kCompute>
-void Portable(int64_t m, int64_t n, int64_t k, const void* a, int64_t lda, const void* b, int64_t ldb, float* c,
-              int64_t ldc, bool add) {
-  std::vector<float> row(n);
-  for (int64_t i = 0; i < m; ++i) {
-    std::fill(row.begin(), row.end(), 0.0f);
-    for (int64_t l = 0; l < k; ++l) {
-      const float x = kCompute == Compute::kF32 ? static_cast<const float*>(a)[i * lda + l]
-                                                : BFloat16ToFloat(static_cast<const uint16_t*>(a)[i * lda + l]);
-      for (int64_t j = 0; j < n; ++j) row[j] += x * ElementOfB(kCompute, b, ldb, l, j);
-    }
-    for (int64_t j = 0; j < n; ++j) c[i * ldc + j] = add ? c[i * ldc + j] + row[j] : row[j];
-  }
-}
-
-template <typename T>
-void OneDnn(int64_t m, int64_t n, int64_t k, const void* a, int64_t lda, const void* b, int64_t ldb, float* c,
-            int64_t ldc, bool add) {
-  at::native::cpublas::brgemm(m, n, k, lda, ldb, ldc, add, static_cast<const T*>(a), static_cast<const T*>(b), c,
-                              /*is_vnni=*/sizeof(T) == 2);
-}
-
-// libtorch has no question "can you?"; it throws where it cannot.
-template <typename T>
-bool OneDnnWorks() {
-  try {
-    alignas(64) T a[32] = {}, b[32 * 16] = {};
-    alignas(64) float c[16] = {};
-    for (T& x : a) x = 1.0f;
-    for (T& x : b) x = 1.0f;
-    OneDnn<T>(1, 16, 32, a, 32, b, 16, c, 16, false);
-    return std::all_of(c, c + 16, [](float x) { return x == 32.0f; });
-  } catch (const std::exception&) {
-    return false;
-  }
-}
-
-}  // namespace
-
-BlockGemm PortableBlockGemm(Compute compute) {
-  return compute == Compute::kF32 ? Portable<Compute::kF32> : Portable<Compute::kBF16>;
-}
-
-BlockGemm BestBlockGemm(Compute compute) {
-  if (compute == Compute::kF32) {
-    static const bool works = OneDnnWorks<float>();
-    return works ? OneDnn<float> : PortableBlockGemm(compute);
-  }
-  static const bool works = OneDnnWorks<at::BFloat16>();
-  return works ? OneDnn<at::BFloat16> : PortableBlockGemm(compute);
-}
-
 void PackedMatrix::PackBlock(Compute compute, const TensorView& source, std::span<const int64_t> rows, Buffer* scratch,
                              uint32_t* out) {
   const int64_t depth = source.shape[1];

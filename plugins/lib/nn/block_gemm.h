@@ -1,10 +1,10 @@
 // Matrix products by blocks: C (+)= A B, float32 sums, B a narrow block that stays in the cache.
 //
 // All products of the decoder go through this one function type, so that a faster engine has one place to enter. Two
-// implementations: oneDNN's batch-reduce kernels through libtorch (generated for the processor at hand; bf16 products
-// without AMX included), and a portable one for processors that these do not know. A product's element depends only on
-// its row of A and its column of B, never on how many others are computed with it: results do not change with batch or
-// threads.
+// implementations: oneDNN's batch-reduce kernels through libtorch (block_gemm_onednn.h: made for the processor at hand,
+// with what it has for bf16), and one in plain vector code for processors that oneDNN's do not know. A product's
+// element depends only on its row of A and its column of B, never on how many others are computed with it: results do
+// not change with batch or threads.
 //
 // B's layout: k x n, row-major, `ldb` columns apart; for bf16 pairs of rows interleaved (k/2 x n x 2), so that one
 // 32-bit unit holds two neighbours of k. `ldb` counts columns in both.
@@ -22,13 +22,8 @@
 
 namespace editd::nn {
 
-// m x k by k x n; leading dimensions in elements. `add`: C += A B. `k` is even for bf16.
-using BlockGemm = void (*)(int64_t m, int64_t n, int64_t k, const void* a, int64_t lda, const void* b, int64_t ldb,
-                           float* c, int64_t ldc, bool add);
-
-BlockGemm PortableBlockGemm(Compute compute);
-// oneDNN's where the processor has what it needs, else the portable one.
-BlockGemm BestBlockGemm(Compute compute);
+// BlockGemm (kernels.h): m x k by k x n; leading dimensions in elements. `add`: C += A B. `k` is even for bf16.
+inline BlockGemm PortableBlockGemm(Compute compute) { return Kernels().multiply[static_cast<int>(compute)]; }
 
 inline constexpr int64_t kBlockColumns = 48;  // Measured best among 32 to 96.
 inline constexpr int64_t kBlockRows = 64;

@@ -6,8 +6,21 @@
 #include <cstring>
 #include <random>
 
+#include "plugins/lib/nn/block_gemm_onednn.h"
+
 namespace editd::nn {
 namespace {
+
+// Both engines; the portable one for each instruction set.
+std::vector<BlockGemm> Engines(Compute compute) {
+  const KernelTable* tables[8];
+  std::vector<BlockGemm> out;
+  for (int i = 0, count = AvailableKernels(tables, 8); i < count; ++i) {
+    out.push_back(tables[i]->multiply[static_cast<int>(compute)]);
+  }
+  if (OneDnnBlockGemm(compute) != nullptr) out.push_back(OneDnnBlockGemm(compute));
+  return out;
+}
 
 class EachGemm : public ::testing::TestWithParam<Compute> {};
 INSTANTIATE_TEST_SUITE_P(Type, EachGemm, ::testing::Values(Compute::kF32, Compute::kBF16));
@@ -25,7 +38,7 @@ TEST_P(EachGemm, ProductsAreRightAndDoNotDependOnTheirNeighbours) {
   Kernels().convert(x.data(), 1.0f, m * k, compute, rounded.data());
   // 93 columns from two matrices: a block spans both, and the last is not full.
   const PackedMatrix packed(compute, {{DType::kF32, {33, k}, one.data()}, {DType::kF32, {60, k}, two.data()}}, 2);
-  for (BlockGemm gemm : {PortableBlockGemm(compute), BestBlockGemm(compute)}) {
+  for (BlockGemm gemm : Engines(compute)) {
     std::vector<float> y(m * 93, 1.0f);
     packed.Multiply(gemm, m, rounded.data(), k, y.data(), 93, /*add=*/true);
     for (int64_t i = 0; i < m; ++i) {
@@ -53,12 +66,14 @@ TEST_P(EachGemm, BitsDoNotDependOnTheNumberOfRows) {
   Kernels().convert(x.data(), 1.0f, m * k, compute, rounded.data());
   const PackedMatrix packed(compute, {{DType::kF32, {48, k}, w.data()}}, 1);
   std::vector<float> all(m * 48), part(m * 48);
-  packed.Multiply(BestBlockGemm(compute), m, rounded.data(), k, all.data(), 48, false);
-  for (int64_t first = 0; first < m; ++first) {
-    for (int64_t rows : {1, 2, 3, 7, 32, 63}) {
-      if (first + rows > m) continue;
-      packed.Multiply(BestBlockGemm(compute), rows, rounded.data() + first * k * bytes, k, part.data(), 48, false);
-      ASSERT_EQ(std::memcmp(part.data(), &all[first * 48], rows * 48 * sizeof(float)), 0) << first << " " << rows;
+  for (BlockGemm gemm : Engines(compute)) {
+    packed.Multiply(gemm, m, rounded.data(), k, all.data(), 48, false);
+    for (int64_t first = 0; first < m; ++first) {
+      for (int64_t rows : {1, 2, 3, 7, 32, 63}) {
+        if (first + rows > m) continue;
+        packed.Multiply(gemm, rows, rounded.data() + first * k * bytes, k, part.data(), 48, false);
+        ASSERT_EQ(std::memcmp(part.data(), &all[first * 48], rows * 48 * sizeof(float)), 0) << first << " " << rows;
+      }
     }
   }
 }

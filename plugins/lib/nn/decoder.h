@@ -32,7 +32,7 @@ namespace editd::nn {
 struct DecoderOptions {
   Compute compute = Compute::kF32;
   int threads = 1;
-  BlockGemm gemm = nullptr;  // Null: the best.
+  BlockGemm gemm = nullptr;  // Null: the portable one.
 };
 
 // Final hidden states (after the last norm) in the compute type: what the head multiplies.

@@ -30,7 +30,7 @@ absl::Status ReadVectors(const WeightSource& weights, const std::vector<std::pai
 absl::StatusOr<std::unique_ptr<Decoder>> Decoder::Load(const DecoderConfig& config, const WeightSource& weights,
                                                        const DecoderOptions& options) {
   std::unique_ptr<Decoder> decoder(new Decoder(config, options));
-  if (decoder->options_.gemm == nullptr) decoder->options_.gemm = BestBlockGemm(options.compute);
+  if (decoder->options_.gemm == nullptr) decoder->options_.gemm = PortableBlockGemm(options.compute);
   RETURN_IF_ERROR(decoder->ReadWeights(weights));
   return decoder;
 }

@@ -3,6 +3,7 @@
 
 #include <cmath>
 
+#include "plugins/lib/nn/block_gemm_onednn.h"
 #include "plugins/lib/nn/head.h"
 #include "plugins/lib/nn/testing.h"
 
@@ -40,7 +41,7 @@ TEST_P(GoldenLogits, EqualTransformers) {
   ASSERT_OK_AND_ASSIGN(const DecoderConfig config, ParseDecoderConfig(golden.config_json));
   const WeightsFromNames weights(config, stored);
   ASSERT_OK_AND_ASSIGN(auto decoder, Decoder::Load(config, weights.source(),
-                                                   {compute, 2, portable ? PortableBlockGemm(compute) : nullptr}));
+                                                   {compute, 2, portable ? nullptr : OneDnnBlockGemm(compute)}));
   HiddenStates hidden;
   ASSERT_OK(decoder->Run(Spans(golden.ids), &hidden));
   for (size_t s = 0; s < golden.ids.size(); ++s) {
@@ -70,7 +71,7 @@ class EachCompute : public ::testing::TestWithParam<Compute> {
     config_ = ParseDecoderConfig(golden_.config_json).value();
   }
   std::unique_ptr<Decoder> Load(const WeightsFromNames& weights, int threads = 2) {
-    return Decoder::Load(config_, weights.source(), {GetParam(), threads}).value();
+    return Decoder::Load(config_, weights.source(), {GetParam(), threads, OneDnnBlockGemm(GetParam())}).value();
   }
   Golden golden_;
   DecoderConfig config_;
@@ -134,7 +135,7 @@ TEST_P(EachCompute, AModelComparedWithItsTrimmedSelfIsExactlyEqual) {
                   ValueFromName("model.embed_tokens.weight", rows_base[i] * config_.hidden_size + h));
     }
   }
-  auto other = Decoder::Load(small, trimmed.source(), {GetParam(), 1}).value();
+  auto other = Decoder::Load(small, trimmed.source(), {GetParam(), 1, OneDnnBlockGemm(GetParam())}).value();
   std::vector<int32_t> ids, mapped;
   for (int32_t id : golden_.ids[1]) {
     if (id % 5 == 0) continue;

@@ -31,6 +31,10 @@ struct PairSums {
   int32_t argmax_b;
 };
 
+// A product of matrices; block_gemm.h says what it reads.
+using BlockGemm = void (*)(int64_t m, int64_t n, int64_t k, const void* a, int64_t lda, const void* b, int64_t ldb,
+                           float* c, int64_t ldc, bool add);
+
 struct KernelTable {
   const char* name;
   // out = x / rms(x) * weight.
@@ -49,6 +53,7 @@ struct KernelTable {
   // Turns `columns` rows of k elements (32-bit units; the compute type's pairs for bf16) into units x stride: what
   // BlockGemm reads. Columns up to `stride` become zero.
   void (*transpose_units)(const uint32_t* rows, int64_t columns, int64_t units, int64_t stride, uint32_t* out);
+  BlockGemm multiply[2];  // By Compute.
 };
 
 const KernelTable& Kernels();
