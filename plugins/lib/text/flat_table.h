@@ -22,19 +22,30 @@ inline uint64_t MixHash(uint64_t a, uint64_t b) {
   return static_cast<uint64_t>(product) ^ static_cast<uint64_t>(product >> 64);
 }
 
+// Up to eight bytes as a word, without reading beyond them.
+inline uint64_t LoadBytes(const char* p, size_t size) {
+  uint64_t word = 0;
+  if (size >= 8) {
+    std::memcpy(&word, p, 8);
+    return word;
+  }
+  if (size >= 4) {
+    uint32_t low, high;
+    std::memcpy(&low, p, 4);
+    std::memcpy(&high, p + size - 4, 4);
+    return low | static_cast<uint64_t>(high) << (8 * (size - 4));
+  }
+  if (size == 0) return 0;
+  auto byte = [p](size_t i) { return static_cast<uint64_t>(static_cast<unsigned char>(p[i])) << (8 * i); };
+  return byte(0) | byte(size / 2) | byte(size - 1);
+}
+
 inline uint64_t HashBytes(std::string_view bytes, uint64_t secret) {
   uint64_t hash = secret ^ bytes.size();
   const char* p = bytes.data();
   size_t left = bytes.size();
-  while (left > 0) {
-    uint64_t word = 0;
-    const size_t take = left < 8 ? left : 8;
-    std::memcpy(&word, p, take);
-    hash = MixHash(hash, word);
-    p += take;
-    left -= take;
-  }
-  return MixHash(hash, secret);
+  for (; left > 8; p += 8, left -= 8) hash = MixHash(hash, LoadBytes(p, 8));
+  return MixHash(hash, LoadBytes(p, left));
 }
 
 class PairTable {
@@ -86,57 +97,60 @@ class PairTable {
   size_t size_ = 0;
 };
 
-// The strings belong to the caller and must outlive the table.
+// The strings lie in one block of memory, below 4 GiB, that belongs to the caller and must outlive the table and stay
+// where it is.
 class StringTable {
  public:
-  StringTable() { Reserve(8); }
-
-  void Reserve(size_t count) {
-    std::vector<Slot> old(std::bit_ceil(count * 2 + 2));
-    old.swap(slots_);
-    for (const Slot& slot : old) {
-      if (slot.data) *Find({slot.data, slot.size}, slot.hash) = slot;
-    }
+  // Forgets all.
+  void Reset(const char* block, size_t count) {
+    block_ = block;
+    slots_.assign(std::bit_ceil(count * 2 + 2), Slot{});
   }
 
-  // Returns false, and changes nothing, if the string is there.
+  uint64_t Hash(std::string_view key) const { return HashBytes(key, secret_); }
+  void Prefetch(uint64_t hash) const { __builtin_prefetch(&slots_[hash & (slots_.size() - 1)]); }
+
+  // `key` lies in the block; no more keys than Reset was told. Returns false, and changes nothing, if it is there.
   bool Insert(std::string_view key, uint32_t id) {
-    if ((size_ + 1) * 2 > slots_.size()) Reserve(slots_.size());
-    const auto hash = static_cast<uint32_t>(HashBytes(key, secret_));
+    const uint64_t hash = Hash(key);
     Slot* slot = Find(key, hash);
-    if (slot->data) return false;
-    *slot = {key.data() ? key.data() : "", static_cast<uint32_t>(key.size()), id, hash};
-    ++size_;
+    if (slot->size != 0) return false;
+    *slot = {Tag(hash), static_cast<uint32_t>(key.data() - block_), static_cast<uint32_t>(key.size() + 1), id};
     return true;
   }
 
-  std::optional<uint32_t> Get(std::string_view key) const {
-    const Slot* slot = const_cast<StringTable*>(this)->Find(key, static_cast<uint32_t>(HashBytes(key, secret_)));
-    if (!slot->data) return std::nullopt;
+  std::optional<uint32_t> Get(std::string_view key) const { return Get(key, Hash(key)); }
+  std::optional<uint32_t> Get(std::string_view key, uint64_t hash) const {
+    if (slots_.empty()) return std::nullopt;
+    const Slot* slot = const_cast<StringTable*>(this)->Find(key, hash);
+    if (slot->size == 0) return std::nullopt;
     return slot->id;
   }
 
-  size_t size() const { return size_; }
-
  private:
   struct Slot {
-    const char* data = nullptr;
-    uint32_t size = 0, id = 0, hash = 0;
+    uint32_t tag = 0, begin = 0;
+    uint32_t size = 0;  // Plus one; 0: empty.
+    uint32_t id = 0;
   };
 
-  Slot* Find(std::string_view key, uint32_t hash) {
+  static uint32_t Tag(uint64_t hash) { return static_cast<uint32_t>(hash >> 32); }
+
+  Slot* Find(std::string_view key, uint64_t hash) {
     const size_t mask = slots_.size() - 1;
     for (size_t i = hash & mask;; i = (i + 1) & mask) {
       Slot& slot = slots_[i];
-      if (!slot.data) return &slot;
-      if (slot.hash == hash && slot.size == key.size() && std::memcmp(slot.data, key.data(), key.size()) == 0)
+      if (slot.size == 0) return &slot;
+      if (slot.tag == Tag(hash) && slot.size == key.size() + 1 &&
+          std::memcmp(block_ + slot.begin, key.data(), key.size()) == 0) {
         return &slot;
+      }
     }
   }
 
   uint64_t secret_ = HashSecret();
+  const char* block_ = nullptr;
   std::vector<Slot> slots_;
-  size_t size_ = 0;
 };
 
 }  // namespace editd::text

@@ -94,25 +94,10 @@ class PieceCache {
     uint16_t key_size = 0, count = 0;  // key_size == 0: empty.
   };
 
-  static uint64_t Load(const char* p, size_t size) {
-    uint64_t word = 0;
-    std::memcpy(&word, p, size);
-    return word;
-  }
-
   static Key KeyOf(std::string_view piece) {
-    const char* p = piece.data();
     const size_t n = piece.size();
-    Key key{0, static_cast<uint64_t>(n + 1) << 56};
-    if (n >= 8) {
-      key.low = Load(p, 8);
-      if (n > 8) key.high |= Load(p + n - 8, 8) >> (8 * (16 - n));
-    } else if (n >= 4) {
-      key.low = Load(p, 4) | Load(p + n - 4, 4) << (8 * (n - 4));
-    } else if (n > 0) {
-      key.low = static_cast<uint8_t>(p[0]) | static_cast<uint64_t>(static_cast<uint8_t>(p[n / 2])) << (8 * (n / 2)) |
-                static_cast<uint64_t>(static_cast<uint8_t>(p[n - 1])) << (8 * (n - 1));
-    }
+    Key key{LoadBytes(piece.data(), n), static_cast<uint64_t>(n + 1) << 56};
+    if (n > 8) key.high |= LoadBytes(piece.data() + n - 8, 8) >> (8 * (16 - n));
     return key;
   }
 

@@ -33,7 +33,7 @@ std::optional<SplitterKind> SplitterForPattern(std::string_view pattern);
 // The name in messages and tests: "gpt2".
 std::string_view SplitterName(SplitterKind kind);
 
-// The end of the piece that begins at `p` (p < end). `kind` is not kNone.
+// The end of the piece that begins at `p` (p < end).
 const char* PieceEnd(SplitterKind kind, const char* p, const char* end);
 
 // Splitters one after the other, each cutting the pieces of the one before.
@@ -49,18 +49,18 @@ class Pipeline {
 
   const std::vector<Step>& steps() const { return steps_; }
 
-  // Calls sink(piece, offset) for each piece: `offset` is the position in `text` of its first byte; of a space that was
-  // put before it, that of the byte after the space. Pieces live until sink returns.
+  // Calls sink(piece, offset, added) for each piece. Of its bytes the first `added` (0 or 1) are a space that was put
+  // before the text; the others begin at `offset` in `text`. Pieces live until sink returns.
   template <typename Sink>
   void Split(std::string_view text, Sink&& sink) const {
-    if (!text.empty()) Run(0, text, 0, sink);
+    if (!text.empty()) Run(0, text, 0, 0, sink);
   }
 
  private:
   template <typename Sink>
-  void Run(size_t at, std::string_view text, size_t offset, Sink& sink) const {
+  void Run(size_t at, std::string_view text, size_t offset, size_t added, Sink& sink) const {
     if (at == steps_.size()) {
-      sink(text, offset);
+      sink(text, offset, added);
       return;
     }
     const Step step = steps_[at];
@@ -68,7 +68,7 @@ class Pipeline {
       const std::string prefixed = " " + std::string(text);
       Cut(at, step.kind, prefixed, offset, 1, sink);
     } else {
-      Cut(at, step.kind, text, offset, 0, sink);
+      Cut(at, step.kind, text, offset, added, sink);
     }
   }
 
@@ -76,14 +76,14 @@ class Pipeline {
   void Cut(size_t at, SplitterKind kind, std::string_view text, size_t offset, size_t added, Sink& sink) const {
     const char* const begin = text.data();
     const char* const end = begin + text.size();
-    if (kind == SplitterKind::kNone) {
-      Run(at + 1, text, offset, sink);
-      return;
-    }
     for (const char* p = begin; p < end;) {
       const char* next = PieceEnd(kind, p, end);
-      const size_t position = p - begin;
-      Run(at + 1, std::string_view(p, next - p), offset + (position > added ? position - added : 0), sink);
+      const std::string_view piece(p, next - p);
+      if (p == begin) {
+        Run(at + 1, piece, offset, added, sink);
+      } else {
+        Run(at + 1, piece, offset + (p - begin) - added, 0, sink);
+      }
       p = next;
     }
   }

@@ -1,6 +1,7 @@
 #include "plugins/lib/text/tokenizer.h"
 
 #include <algorithm>
+#include <unordered_set>
 #include <utility>
 
 #include "plugins/lib/text/byte_alphabet.h"
@@ -51,7 +52,7 @@ absl::Status Tokenizer::Build() {
 
   // The reference numbers added tokens itself: a token of the model has its id, the others follow the model's count.
   std::vector<std::string> forms(spec_.added_tokens.size());
-  StringTable special;
+  std::unordered_set<std::string_view> special;
   auto next = static_cast<TokenId>(spec_.vocab.size());
   for (size_t i = 0; i < forms.size(); ++i) {
     const AddedToken& token = spec_.added_tokens[i];
@@ -65,12 +66,12 @@ absl::Status Tokenizer::Build() {
     if (!model_id && kinds_[token.id] != kHole) {
       return absl::InvalidArgumentError(StrCat(path, ".id: \"", texts_[token.id], "\" has the id ", token.id, " too"));
     }
-    if (!added_ids_.Insert(token.content, token.id)) {
+    if (!added_ids_.emplace(token.content, token.id).second) {
       return absl::InvalidArgumentError(StrCat(path, ".content: \"", token.content, "\" is listed twice"));
     }
     kinds_[token.id] |= kAdded | (token.special ? kSpecial : 0);
     texts_[token.id] = token.content;
-    if (token.special) special.Insert(token.content, token.id);
+    if (token.special) special.insert(token.content);
     forms[i] = token.content;
     if (token.normalized && spec_.nfc) Nfc(token.content, &forms[i]);
     if (!(token.normalized ? normalized_ : raw_).Add(forms[i], &token)) {
@@ -82,7 +83,7 @@ absl::Status Tokenizer::Build() {
   for (size_t i = 0; i < forms.size(); ++i) {
     const AddedToken& token = spec_.added_tokens[i];
     form_of[token.id] = &forms[i];
-    if (special.Get(forms[i])) kinds_[token.id] |= kSkip;
+    if (special.contains(forms[i])) kinds_[token.id] |= kSkip;
     if (token.rstrip || HoldsACut(forms[i]) || HoldsACut(token.content) || (token.single_word && forms[i][0] == ' ')) {
       cuts_at_spaces_ = false;
     }
@@ -129,8 +130,8 @@ std::string_view Tokenizer::TokenBytes(TokenId id) const {
 }
 
 std::optional<TokenId> Tokenizer::IdOf(std::string_view text) const {
-  const std::optional<TokenId> added = added_ids_.Get(text);
-  return added ? added : spec_.vocab_ids.Get(text);
+  const auto added = added_ids_.find(text);
+  return added != added_ids_.end() ? added->second : spec_.vocab_ids.Get(text);
 }
 
 std::optional<TokenId> Tokenizer::ByteTokenId(uint8_t byte) const {
@@ -198,9 +199,9 @@ Encoder::Ids Encoder::Piece(std::string_view piece) {
   return {ids_.data(), ids_.size()};
 }
 
-// Calls on_token(id, begin, end) for added tokens and on_piece(piece, source) for pre-tokens, in order. `source(i,
-// at_end)` is the place in `text` of byte i of the text that the piece was cut from; on_piece also gets the piece's
-// place in it.
+// Calls on_token(id, begin, end) for added tokens and on_piece(piece, offset, added, source) for pre-tokens, in order.
+// `offset` and `added` are the Pipeline's, in a text that may be normalised; source(offset, as_end) is the place in
+// `text`.
 template <typename OnToken, typename OnPiece>
 void Encoder::Walk(std::string_view text, OnToken&& on_token, OnPiece&& on_piece) {
   tokenizer_->raw_.Match(text, &raw_parts_);
@@ -235,8 +236,9 @@ void Encoder::Walk(std::string_view text, OnToken&& on_token, OnPiece&& on_piece
       return raw.begin + source_end + (i - normal_end);
     };
     auto split = [&](std::string_view part, size_t begin) {
-      tokenizer_->spec_.pipeline.Split(
-          part, [&](std::string_view piece, size_t offset) { on_piece(piece, begin + offset, source); });
+      tokenizer_->spec_.pipeline.Split(part, [&](std::string_view piece, size_t offset, size_t added) {
+        on_piece(piece, begin + offset, added, source);
+      });
     };
     if (tokenizer_->normalized_.empty()) {
       split(segment, 0);
@@ -258,7 +260,7 @@ void Encoder::Encode(std::string_view text, bool add_special_tokens, std::vector
   if (add_special_tokens) ids->insert(ids->end(), spec.prefix.begin(), spec.prefix.end());
   Walk(
       text, [&](TokenId id, size_t, size_t) { ids->push_back(id); },
-      [&](std::string_view piece, size_t, const auto&) {
+      [&](std::string_view piece, size_t, size_t, const auto&) {
         const Ids found = Piece(piece);
         ids->insert(ids->end(), found.data, found.data + found.size);
       });
@@ -275,21 +277,30 @@ void Encoder::EncodeSpans(std::string_view text, bool add_special_tokens, std::v
       [&](TokenId id, size_t begin, size_t end) {
         spans->push_back({id, begin, end});
       },
-      [&](std::string_view piece, size_t offset, const auto& source) {
+      [&](std::string_view piece, size_t offset, size_t added, const auto& source) {
         TokenId whole;
         if (spec.ignore_merges && WholePiece(piece, &whole)) {
           scratch_.symbols.assign(1, {whole, static_cast<uint32_t>(piece.size())});
         } else {
           tokenizer_->bpe_.Apply(piece, &scratch_);
         }
+        // An added space has no length in the text.
+        auto place = [&](size_t i) { return offset + (i > added ? i - added : 0); };
         size_t at = 0;
         for (const Bpe::Symbol& symbol : scratch_.symbols) {
-          spans->push_back({symbol.id, source(offset + at, false), source(offset + at + symbol.bytes, true)});
+          const size_t begin = source(place(at), false);
           at += symbol.bytes;
+          spans->push_back({symbol.id, begin, std::max(begin, source(place(at), true))});
         }
       });
   if (add_special_tokens) {
     for (TokenId id : spec.suffix) spans->push_back({id, text.size(), text.size()});
+  }
+  // A token that was found in white space that rstrip had taken already lies behind the one before it.
+  size_t end = 0;
+  for (TokenSpan& span : *spans) {
+    end = span.end = std::max(span.end, end);
+    span.begin = std::min(span.begin, span.end);
   }
 }
 
@@ -301,7 +312,7 @@ uint64_t Encoder::Count(std::string_view text, uint64_t* counts) {
         ++counts[id];
         ++total;
       },
-      [&](std::string_view piece, size_t, const auto&) {
+      [&](std::string_view piece, size_t, size_t, const auto&) {
         const Ids found = Piece(piece);
         for (size_t i = 0; i < found.size; ++i) ++counts[found.data[i]];
         total += found.size;

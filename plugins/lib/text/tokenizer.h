@@ -16,6 +16,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <vector>
 
 #include "absl/synchronization/mutex.h"
@@ -100,11 +101,11 @@ class Tokenizer {
   absl::Status Build();
 
   TokenizerSpec spec_;
-  std::vector<uint8_t> kinds_;           // By id.
-  std::vector<std::string_view> texts_;  // By id; of spec_.
-  std::string bytes_;                    // All tokens' bytes, by id.
-  std::vector<uint32_t> bytes_end_;      // By id.
-  StringTable added_ids_;                // Contents of added tokens.
+  std::vector<uint8_t> kinds_;                               // By id.
+  std::vector<std::string_view> texts_;                      // By id; of spec_.
+  std::string bytes_;                                        // All tokens' bytes, by id.
+  std::vector<uint32_t> bytes_end_;                          // By id.
+  std::unordered_map<std::string_view, TokenId> added_ids_;  // By content.
   TokenId byte_tokens_[256];
   Bpe bpe_;
   AddedTokenMatcher raw_, normalized_;

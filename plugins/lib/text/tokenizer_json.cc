@@ -270,7 +270,7 @@ absl::Status ParseVocab(const Reader& model, TokenizerSpec* spec) {
   }
   spec->text.reserve(bytes);
   spec->vocab.reserve(count);
-  spec->vocab_ids.Reserve(count);
+  spec->vocab_ids.Reset(spec->text.data(), count);  // Reserved, so the text does not move any more.
   for (auto member : vocab) {
     uint64_t number = 0;
     if (member.value.get(number) || number > kMaxId) {
@@ -281,7 +281,6 @@ absl::Status ParseVocab(const Reader& model, TokenizerSpec* spec) {
     const auto begin = static_cast<uint32_t>(spec->text.size());
     spec->text.insert(spec->text.end(), member.key.begin(), member.key.end());
     spec->vocab.push_back({begin, static_cast<uint32_t>(member.key.size()), id});
-    // The text does not move any more: it is reserved.
     if (!spec->vocab_ids.Insert(spec->Text(spec->vocab.back()), id)) {
       return Invalid(Member(path, member.key), "listed twice");
     }
@@ -301,41 +300,67 @@ absl::Status ParseMerges(const Reader& model, TokenizerSpec* spec) {
   ASSIGN_OR_RETURN(const array merges, model.GetArray("merges"));
   const std::string path = model.Path("merges");
   spec->merges.reserve(merges.size());
-  std::string joined;
+  // In batches: hashing fetches the slots of many look-ups from memory at the same time.
+  struct Lookup {
+    std::string_view text[3];  // Left, right, joined.
+    uint64_t hash[3];
+    size_t index;
+  };
+  constexpr size_t kBatch = 32;
+  std::vector<Lookup> batch;
+  std::vector<std::string> joins(kBatch);
+  auto resolve = [&]() -> absl::Status {
+    for (const Lookup& lookup : batch) {
+      TokenId found[3];
+      for (int i = 0; i < 3; ++i) {
+        const std::optional<uint32_t> id = ids.Get(lookup.text[i], lookup.hash[i]);
+        if (!id) {
+          return Invalid(Item(path, lookup.index), StrCat("token \"", lookup.text[i], "\" is not in the vocabulary"));
+        }
+        found[i] = *id;
+      }
+      spec->merges.push_back({found[0], found[1], found[2]});
+    }
+    batch.clear();
+    return absl::OkStatus();
+  };
   size_t index = 0;
   bool pairs = false, strings = false;
   for (const element item : merges) {
-    std::string_view left, right, line;
+    Lookup lookup;
+    lookup.index = index++;
+    std::string_view& left = lookup.text[0];
+    std::string_view& right = lookup.text[1];
+    std::string_view line;
+    array pair;
     if (!item.get(line)) {
       strings = true;
-      if (line.substr(0, 8) == "#version") {
-        ++index;
-        continue;
-      }
+      if (line.substr(0, 8) == "#version") continue;
       const size_t space = line.find(' ');
       if (space == std::string_view::npos || line.find(' ', space + 1) != std::string_view::npos) {
-        return Invalid(Item(path, index), StrCat("expected two tokens with a space between them, not ", Shown(item)));
+        return Invalid(Item(path, lookup.index),
+                       StrCat("expected two tokens with a space between them, not ", Shown(item)));
       }
       left = line.substr(0, space);
       right = line.substr(space + 1);
     } else {
       pairs = true;
-      array pair;
       if (item.get(pair) || pair.size() != 2 || pair.at(0).get(left) || pair.at(1).get(right)) {
-        return Invalid(Item(path, index), StrCat("expected a pair of tokens, not ", Shown(item)));
+        return Invalid(Item(path, lookup.index), StrCat("expected a pair of tokens, not ", Shown(item)));
       }
     }
-    if (pairs && strings) return Invalid(Item(path, index), "lists and strings are mixed");
+    if (pairs && strings) return Invalid(Item(path, lookup.index), "lists and strings are mixed");
+    std::string& joined = joins[batch.size()];
     joined.assign(left).append(right);
-    const std::optional<uint32_t> left_id = ids.Get(left), right_id = ids.Get(right), result = ids.Get(joined);
-    if (!left_id || !right_id || !result) {
-      const std::string_view missing = !left_id ? left : !right_id ? right : std::string_view(joined);
-      return Invalid(Item(path, index), StrCat("token \"", missing, "\" is not in the vocabulary"));
+    lookup.text[2] = joined;
+    for (int i = 0; i < 3; ++i) {
+      lookup.hash[i] = ids.Hash(lookup.text[i]);
+      ids.Prefetch(lookup.hash[i]);
     }
-    spec->merges.push_back({*left_id, *right_id, *result});
-    ++index;
+    batch.push_back(lookup);
+    if (batch.size() == kBatch) RETURN_IF_ERROR(resolve());
   }
-  return absl::OkStatus();
+  return resolve();
 }
 
 absl::Status ParseModel(const element& value, TokenizerSpec* spec) {
