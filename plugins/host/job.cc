@@ -54,7 +54,10 @@ int InputAttribute(edit_job* job, size_t input, size_t index, edit_string* key, 
 }
 size_t FileCount(edit_job* job) { return static_cast<size_t>(job->inputs->message().files_size()); }
 int SpecFile(edit_job* job, size_t index, edit_file* out) { return Code(job, job->inputs->SpecFile(index, out)); }
-void Release(edit_job* job, const void* data, size_t size) { job->inputs->Release(data, size); }
+void Release(edit_job* job, const void* data, size_t size) {
+  job->inputs->Release(data, size);
+  if (job->outputs != nullptr) job->outputs->ReleaseView(data, size);
+}
 
 int OutputTensor(edit_job* job, const edit_tensor* description) {
   return Output(job, [&](Outputs& out) { return out.BeginTensor(description); });

@@ -250,6 +250,16 @@ absl::StatusOr<std::string_view> Outputs::ViewExport(std::string_view name) {
   return absl::NotFoundError(StrCat("no file \"", name, "\" was exported"));
 }
 
+void Outputs::ReleaseView(const void* data, size_t size) {
+  const char* begin = static_cast<const char*>(data);
+  for (const auto& file : exports_) {
+    const std::string_view all = file->view.view();
+    if (begin < all.data() || begin > all.data() + all.size()) continue;
+    if (size <= static_cast<size_t>(all.data() + all.size() - begin)) MappedFile::Drop(data, size);
+    return;
+  }
+}
+
 absl::Status Outputs::SetResult(std::string_view wire) {
   if (result_.has_value()) return Refused(absl::AlreadyExistsError("the plugin gave two results"));
   result_ = wire;

@@ -44,6 +44,8 @@ class Outputs {
   absl::Status WriteExport(std::string_view bytes);
   // An exported file that is complete, mapped.
   absl::StatusOr<std::string_view> ViewExport(std::string_view name);
+  // A part of such a view is not needed soon. Does nothing for any other memory.
+  void ReleaseView(const void* data, size_t size);
   absl::Status SetResult(std::string_view wire);
   absl::Status Refuse(std::string_view message);
 

@@ -9,6 +9,7 @@
 #include "plugins/lib/formats/safetensors.h"
 #include "storage/base/status.h"
 #include "storage/base/strings.h"
+#include "storage/base/utf8.h"
 
 namespace editd::formats {
 namespace {

@@ -17,6 +17,8 @@ constexpr uint64_t kMaxTensorName = 1024;
 constexpr uint64_t kMaxKey = 65535;  // The format's own limit.
 constexpr uint64_t kDefaultAlignment = 32;
 
+constexpr std::string_view kDamaged = "; the download is incomplete or the file is damaged";
+
 constexpr std::string_view kTypeNames[] = {"u8",   "i8",     "u16",   "i16", "u32", "i32", "f32",
                                            "bool", "string", "array", "u64", "i64", "f64"};
 
@@ -86,8 +88,7 @@ class Reader {
 
 absl::StatusOr<std::string_view> Reader::Take(uint64_t size, std::string_view what) {
   if (size > left()) {
-    return Error(what, " at byte ", at_, " has ", size, " bytes, but the file ends at ", file_.size(),
-                 "; the download is incomplete or the file is damaged");
+    return Error(what, " at byte ", at_, " has ", size, " bytes, but the file ends at ", file_.size(), kDamaged);
   }
   const std::string_view bytes = file_.substr(at_, size);
   at_ += size;
@@ -119,7 +120,7 @@ absl::StatusOr<GgufArray> Reader::TakeArray(std::string_view key) {
     return Error("key \"", key, "\" is an array of arrays, which is not supported");
   const uint64_t least = array.element == GgufType::kString ? 8 : Width(array.element);
   if (array.count > left() / least) {
-    return Error("key \"", key, "\" claims ", array.count, " elements, but the file ends at ", file_.size());
+    return Error("key \"", key, "\" claims ", array.count, " elements, but the file ends at ", file_.size(), kDamaged);
   }
   if (array.element != GgufType::kString) {
     ASSIGN_OR_RETURN(array.bytes, Take(array.count * least, "an array"));
@@ -221,7 +222,7 @@ absl::Status Reader::PlaceTensors(uint64_t alignment, GgufFile* out) const {
     }
     if (offsets_[i] > room || sizes_[i] > room - offsets_[i]) {
       return Error("tensor \"", tensor.name, "\" has ", sizes_[i], " bytes from data offset ", offsets_[i],
-                   ", the data ", room, "; the download is incomplete or the file is damaged");
+                   ", the data ", room, kDamaged);
     }
     tensor.bytes = file_.substr(start + offsets_[i], sizes_[i]);
   }
@@ -248,8 +249,8 @@ absl::StatusOr<GgufFile> Reader::Read() {
   ASSIGN_OR_RETURN(const uint64_t tensors, TakeNumber(8, "the number of tensors"));
   ASSIGN_OR_RETURN(const uint64_t keys, TakeNumber(8, "the number of keys"));
   // The least that a key (length, type, one byte) and a tensor (length, rank, type, offset) take.
-  if (keys > left() / 13) return Error("claims ", keys, " keys, but ends at ", file_.size());
-  if (tensors > left() / 24) return Error("claims ", tensors, " tensors, but ends at ", file_.size());
+  if (keys > left() / 13) return Error("claims ", keys, " keys, but ends at ", file_.size(), kDamaged);
+  if (tensors > left() / 24) return Error("claims ", tensors, " tensors, but ends at ", file_.size(), kDamaged);
   for (uint64_t i = 0; i < keys; ++i) {
     ASSIGN_OR_RETURN(const std::string_view key, TakeString("a key"));
     if (key.empty() || key.size() > kMaxKey) return Error("key ", i, " has ", key.size(), " bytes");

@@ -12,6 +12,7 @@
 
 #include "storage/base/status.h"
 #include "storage/base/strings.h"
+#include "storage/base/utf8.h"
 
 namespace editd::formats {
 namespace {

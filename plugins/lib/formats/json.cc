@@ -2,7 +2,6 @@
 
 #include <charconv>
 #include <cmath>
-#include <cstdint>
 
 #include "storage/base/strings.h"
 
@@ -78,29 +77,6 @@ double ShortestDouble(float value) {
   double result = value;
   std::from_chars(text, written.ptr, result);
   return result;
-}
-
-size_t FindInvalidUtf8(std::string_view text) {
-  size_t i = 0;
-  while (i < text.size()) {
-    const auto lead = static_cast<unsigned char>(text[i]);
-    if (lead < 0x80) {
-      ++i;
-      continue;
-    }
-    const int length = lead >= 0xf0 ? 4 : lead >= 0xe0 ? 3 : 2;
-    if (lead < 0xc2 || lead > 0xf4 || text.size() - i < static_cast<size_t>(length)) return i;
-    uint32_t point = lead & (0xff >> (length + 1));
-    for (int j = 1; j < length; ++j) {
-      const auto next = static_cast<unsigned char>(text[i + j]);
-      if ((next & 0xc0) != 0x80) return i;
-      point = point << 6 | (next & 0x3f);
-    }
-    static constexpr uint32_t kLeast[] = {0, 0, 0x80, 0x800, 0x10000};
-    if (point < kLeast[length] || point > 0x10ffff || (point >= 0xd800 && point < 0xe000)) return i;
-    i += length;
-  }
-  return std::string_view::npos;
 }
 
 }  // namespace editd::formats

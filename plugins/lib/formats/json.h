@@ -1,8 +1,7 @@
-// JSON as the formats need it: strings and numbers written exactly, and UTF-8 checked.
+// JSON as the formats need it: strings and numbers written exactly.
 #ifndef EDITD_PLUGINS_LIB_FORMATS_JSON_H_
 #define EDITD_PLUGINS_LIB_FORMATS_JSON_H_
 
-#include <cstddef>
 #include <string>
 #include <string_view>
 
@@ -24,9 +23,6 @@ void AppendJsonString(std::string* out, std::string_view text);
 
 // The double whose shortest text is that of `value`: 9.99999974e-06f becomes 1e-05, as whoever wrote the float meant.
 double ShortestDouble(float value);
-
-// The position of the first byte that is not valid UTF-8 (overlong forms and surrogates included); npos if all is.
-size_t FindInvalidUtf8(std::string_view text);
 
 }  // namespace editd::formats
 

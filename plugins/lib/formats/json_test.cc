@@ -31,15 +31,5 @@ TEST(Json, FloatsBecomeTheNumberThatWasMeant) {
   EXPECT_EQ(ShortestDouble(0.1f), 0.1);
 }
 
-TEST(Json, InvalidUtf8IsFound) {
-  EXPECT_EQ(FindInvalidUtf8("Việt 𝄞 ok"), std::string_view::npos);
-  EXPECT_EQ(FindInvalidUtf8("ab\x80"), 2u);
-  EXPECT_EQ(FindInvalidUtf8("\xc0\x80"), 0u);           // Overlong.
-  EXPECT_EQ(FindInvalidUtf8("a\xe0\x80\x80"), 1u);      // Overlong.
-  EXPECT_EQ(FindInvalidUtf8("a\xed\xa0\x80"), 1u);      // Surrogate.
-  EXPECT_EQ(FindInvalidUtf8("a\xf4\x90\x80\x80"), 1u);  // Beyond U+10FFFF.
-  EXPECT_EQ(FindInvalidUtf8("abc\xe1\xbb"), 3u);        // Cut off.
-}
-
 }  // namespace
 }  // namespace editd::formats

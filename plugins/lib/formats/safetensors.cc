@@ -8,6 +8,7 @@
 #include <set>
 
 #include "plugins/lib/formats/json.h"
+#include "storage/base/pack.h"
 #include "storage/base/status.h"
 #include "storage/base/strings.h"
 
@@ -143,7 +144,7 @@ absl::Status Reader::ReadEntry(std::string_view tensor, simdjson::dom::element v
   entry.offset = data_start_ + ends[0];
   entry.size = ends[1] - ends[0];
   const absl::StatusOr<uint64_t> bytes = TensorBytes(entry.dtype, entry.shape);
-  if (!bytes.ok()) return Error("tensor \"", tensor, "\" ", bytes.status().message());
+  if (!bytes.ok()) return Error("tensor \"", tensor, "\": ", bytes.status().message());
   if (*bytes != entry.size) {
     return Error("tensor \"", tensor, "\" has ", entry.size, " bytes, its type and shape make ", *bytes);
   }
@@ -177,22 +178,6 @@ absl::Status Reader::CheckLayout(SafetensorsHeader* header) const {
 
 absl::StatusOr<SafetensorsHeader> ReadSafetensors(std::string_view file, std::string_view name) {
   return Reader(file, name).Read();
-}
-
-absl::StatusOr<uint64_t> TensorBytes(DType dtype, const std::vector<int64_t>& shape) {
-  uint64_t bytes = DTypeBytes(dtype);
-  bool empty = false;
-  for (const int64_t dimension : shape) {
-    if (dimension < 0) return absl::InvalidArgumentError("has a negative dimension");
-    if (dimension == 0) {
-      empty = true;
-    } else if (bytes > static_cast<uint64_t>(std::numeric_limits<int64_t>::max()) / static_cast<uint64_t>(dimension)) {
-      return absl::InvalidArgumentError("has a shape whose size does not fit into 63 bits");
-    } else {
-      bytes *= static_cast<uint64_t>(dimension);
-    }
-  }
-  return empty ? 0 : bytes;
 }
 
 std::string LayOutSafetensors(std::vector<SafetensorsEntry>* tensors,

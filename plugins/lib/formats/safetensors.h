@@ -37,9 +37,6 @@ struct SafetensorsHeader {
 // The header of the file whose bytes are `file`; `name` is for messages. INVALID_ARGUMENT says what is wrong where.
 absl::StatusOr<SafetensorsHeader> ReadSafetensors(std::string_view file, std::string_view name);
 
-// Elements times bytes. INVALID_ARGUMENT if a dimension is negative or the product does not fit into 63 bits.
-absl::StatusOr<uint64_t> TensorBytes(DType dtype, const std::vector<int64_t>& shape);
-
 // Sorts `tensors` as the format's own writer does (wide elements first, then by name, so that every tensor starts at a
 // multiple of its element), sets their offsets, and returns the file's first bytes: what the data follows.
 std::string LayOutSafetensors(std::vector<SafetensorsEntry>* tensors,

@@ -77,7 +77,7 @@ TEST(Safetensors, RefusesTensorsThatOverlapOrLeaveHoles) {
 
 TEST(Safetensors, RefusesTensorsThatLieAboutThemselves) {
   EXPECT_THAT(ErrorOf(Entry("a", "F32", "[3]", 0, 8), 8), HasSubstr("has 8 bytes, its type and shape make 12"));
-  EXPECT_THAT(ErrorOf(Entry("a", "F32", "[4294967296,4294967296]", 0, 8), 8), HasSubstr("63 bits"));
+  EXPECT_THAT(ErrorOf(Entry("a", "F32", "[4294967296,4294967296]", 0, 8), 8), HasSubstr("shape is too large"));
   EXPECT_THAT(ErrorOf(Entry("a", "F32", "[-1]", 0, 8), 8), HasSubstr("dimension that is no count"));
   EXPECT_THAT(ErrorOf(Entry("a", "F32", "[18446744073709551615]", 0, 8), 8), HasSubstr("dimension that is no count"));
   EXPECT_THAT(ErrorOf(Entry("a", "F4", "[2]", 0, 1), 1), HasSubstr("\"F4\", which is not supported"));

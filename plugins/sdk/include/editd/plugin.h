@@ -87,8 +87,8 @@ typedef struct edit_host_v1 {
   int (*input_attribute)(edit_job*, size_t input, size_t index, edit_string* key, edit_string* value);
   size_t (*file_count)(edit_job*); /* Files that the spec names. */
   int (*file)(edit_job*, size_t index, edit_file* out);
-  /* Tells that `size` bytes at `data` of a mapped input are not needed soon: they leave the process's memory and come
-   * back from the page cache if read again. */
+  /* Tells that `size` bytes at `data` of a mapped input, or of an export_view, are not needed soon: they leave the
+   * process's memory and come back from the page cache if read again. */
   void (*release)(edit_job*, const void* data, size_t size);
 
   /* --- what the job makes --------------------------------------------------------------------------------------- */
