@@ -129,8 +129,8 @@ void Reporter::StopHeartbeat() {
 }
 
 void Reporter::Beat(unsigned seconds) {
-  // Less than this a second may be anybody's bookkeeping.
-  constexpr int64_t kWorkNanoseconds = 200'000;
+  // Less than a hundredth of one processor may be anybody's bookkeeping.
+  const int64_t enough = 5'000'000 * int64_t{seconds};
   const auto worked = [] { return Nanoseconds(CLOCK_PROCESS_CPUTIME_ID) - Nanoseconds(CLOCK_THREAD_CPUTIME_ID); };
   v1::FromWorker frame;
   frame.mutable_heartbeat();
@@ -142,11 +142,11 @@ void Reporter::Beat(unsigned seconds) {
   do {
     const uint64_t calls_now = calls_.load(std::memory_order_relaxed);
     const int64_t work_now = worked(), files_now = FileActivity();
-    const bool idle = calls_now == calls && work_now - work < kWorkNanoseconds && files_now == files;
-    if (idle && works_.load() == 0) continue;
+    const bool idle = calls_now == calls && work_now - work < enough && files_now == files && works_.load() == 0;
     calls = calls_now;
     work = work_now;
     files = files_now;
+    if (idle) continue;
     lock.unlock();
     Send(frame);
     lock.lock();
