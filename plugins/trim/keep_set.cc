@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <queue>
 
+#include "plugins/lib/text/byte_alphabet.h"
 #include "storage/base/strings.h"
 
 namespace editd::trim {
@@ -18,29 +19,7 @@ uint64_t PairKey(int32_t left, int32_t right) {
   return static_cast<uint64_t>(static_cast<uint32_t>(left)) << 32 | static_cast<uint32_t>(right);
 }
 
-void AppendUtf8(char32_t c, std::string* out) {  // Below U+0800, which is all that the alphabet needs.
-  if (c < 0x80) {
-    out->push_back(static_cast<char>(c));
-  } else {
-    out->push_back(static_cast<char>(0xc0 | (c >> 6)));
-    out->push_back(static_cast<char>(0x80 | (c & 0x3f)));
-  }
-}
-
 }  // namespace
-
-const std::vector<std::string>& ByteAlphabet() {
-  static const auto* const alphabet = [] {
-    auto* letters = new std::vector<std::string>(256);
-    char32_t next = 0x100;
-    for (int byte = 0; byte < 256; ++byte) {
-      const bool printable = (byte >= '!' && byte <= '~') || (byte >= 0xa1 && byte <= 0xac) || byte >= 0xae;
-      AppendUtf8(printable ? static_cast<char32_t>(byte) : next++, &(*letters)[static_cast<size_t>(byte)]);
-    }
-    return letters;
-  }();
-  return *alphabet;
-}
 
 KeepSet::KeepSet(const TokenizerFile& file)
     : file_(file),
@@ -72,8 +51,8 @@ size_t KeepSet::size() const {
 
 void KeepSet::KeepBytesAndAdded() {
   for (int byte = 0; byte < 256; ++byte) {
-    const std::string& letter = ByteAlphabet()[static_cast<size_t>(byte)];
-    const int32_t id = file_.Find(letter);
+    const char letter = static_cast<char>(byte);
+    const int32_t id = file_.Find(text::ToAlphabet({&letter, 1}));
     if (id >= 0) Keep(id, kAlways);
   }
   for (const AddedToken& token : file_.added_tokens()) Keep(token.id, kAlways);

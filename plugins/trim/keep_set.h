@@ -57,9 +57,6 @@ class KeepSet {
   std::unordered_map<uint64_t, int32_t> ranks_;  // (left, right) -> index in merges.
 };
 
-// The 256 characters that byte-level vocabularies spell bytes with (GPT-2's bytes_to_unicode), UTF-8, by byte.
-const std::vector<std::string>& ByteAlphabet();
-
 }  // namespace editd::trim
 
 #endif  // EDITD_PLUGINS_TRIM_KEEP_SET_H_

@@ -64,14 +64,5 @@ TEST_F(KeepSetTest, MapKeepsTheOrder) {
   EXPECT_EQ(set.Map(), (IdMap{0, 1, 2, 3, -1, -1, -1, -1, 4, 5}));
 }
 
-TEST(ByteAlphabet, IsThatOfGpt2) {
-  EXPECT_EQ(ByteAlphabet()[' '], "Ġ");
-  EXPECT_EQ(ByteAlphabet()['\n'], "Ċ");
-  EXPECT_EQ(ByteAlphabet()[0], "Ā");
-  EXPECT_EQ(ByteAlphabet()['A'], "A");
-  EXPECT_EQ(ByteAlphabet()[0xad], "Ń");
-  EXPECT_EQ(ByteAlphabet()[0xff], "ÿ");
-}
-
 }  // namespace
 }  // namespace editd::trim
