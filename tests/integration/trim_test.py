@@ -96,9 +96,10 @@ class Trim(unittest.TestCase):
         self.assertIn(generation["suppress_tokens"], ([0], [len(after.get_vocab()) - 1, 0]))
 
     def test_min_count_drops_rare_tokens_and_loses_no_text(self):
-        result, out, after = self.trim("rare", 'corpus { path: "text.txt" min_count: 3 }')
+        self.editd.write("long.txt", tiny_model.TEXT)
+        result, out, after = self.trim("rare", 'corpus { path: "long.txt" min_count: 3 }')
         self.check(out, after)
-        self.assertEqual(after.decode(after.encode(self.text).ids), self.text)
+        self.assertEqual(after.decode(after.encode(tiny_model.TEXT).ids), tiny_model.TEXT)
         self.assertGreater(result["corpus_tokens_after"], result["corpus_tokens_before"])
 
     def test_by_script(self):
@@ -119,29 +120,28 @@ class Trim(unittest.TestCase):
         self.assertEqual(self.editd.json("show", again["ref"])[0]["content"], self.editd.json("show", "listed")[0]["content"])
 
     def test_to_a_size(self):
-        result, out, after = self.trim("sized", 'corpus { path: "text.txt" } target_size: 300', "pad_to_multiple: 1")
+        result, out, after = self.trim("sized", 'corpus { path: "text.txt" } target_size: 280', "pad_to_multiple: 1")
         self.check(out, after)
-        self.assertEqual(result["vocab_after"], 300)
-        self.assertEqual(json.loads((out / "config.json").read_text())["vocab_size"], 300)
+        self.assertEqual(result["vocab_after"], 280)
+        self.assertEqual(json.loads((out / "config.json").read_text())["vocab_size"], 280)
 
     def test_only_the_embedding_is_written(self):
         self.trim("small", 'corpus { path: "text.txt" }')
-        lines = [line for line in self.editd.json("diff", "tiny", "small") if "tensor" in str(line)]
-        self.assertTrue(lines)
-        changed = [line for line in self.editd.ctl("diff", "tiny", "small").out.splitlines() if "model." in line and "embed" not in line]
-        self.assertEqual(changed, [])
+        old, new = ({tensor["name"]: tensor["id"] for tensor in self.editd.json("show", ref)[0]["tensors"]} for ref in ("tiny", "small"))
+        self.assertEqual([name for name in old if old[name] != new[name]], ["model.embed_tokens.weight"])
 
     def test_a_trim_of_a_trim_maps_to_its_parent(self):
         self.trim("first", 'script: "Latin"')
         done = self.editd.submit(spec('corpus { path: "text.txt" }', "second").replace('model: "tiny"', 'model: "first"'))
         self.assertEqual(done["state"], "JOB_STATE_SUCCEEDED", done)
-        log = self.editd.ctl("log", "second").out
-        self.assertEqual(log.count("trim"), 2 if log.count("trim") == 2 else log.count("trim"))
-        self.assertIn("import", log)
+        edits = [version["recipe"]["plugin"] for version in self.editd.json("log", "second")]
+        self.assertEqual(sorted(edits), ["import", "trim", "trim"])
 
     def test_bad_specs_and_files_are_refused_with_the_place(self):
         def refused(keep, *parts):
-            said = self.editd.refused("submit", "-", "--wait", stdin=spec(keep, "bad"))
+            done = self.editd.ctl("submit", "-", "--wait", stdin=spec(keep, "bad"), code=None)
+            self.assertNotEqual(done.code, 0)
+            said = done.out + done.err
             for part in parts:
                 self.assertIn(part, said)
 
