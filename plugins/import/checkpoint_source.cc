@@ -4,11 +4,15 @@
 #include "plugins/import/source.h"
 #include "plugins/lib/formats/convert.h"
 #include "plugins/lib/formats/dequantize.h"
+#include "plugins/lib/text/tokenizer.h"
 #include "storage/base/status.h"
 #include "storage/base/strings.h"
 
 namespace editd::importer {
 namespace {
+
+// What the decoder in plugins/lib/nn can run.
+constexpr std::string_view kKnown[] = {"LlamaForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM"};
 
 TensorSource Source(const formats::CheckpointTensor& tensor, v1::StoreAs store_as) {
   TensorSource out;
@@ -49,10 +53,13 @@ void DescribeVocabulary(const formats::Checkpoint& checkpoint, std::string_view 
   for (const formats::NamedBytes& file : checkpoint.files) {
     if (file.name != "tokenizer.json") continue;
     const absl::StatusOr<int64_t> used = formats::CountTokenIds(file.bytes, StrCat(name, "/tokenizer.json"));
-    if (used.ok()) {
-      out->attributes["vocab.used"] = StrCat(*used);
-    } else {
-      out->remarks.push_back(StrCat("tokenizer.json is kept, but not understood: ", used.status().message()));
+    if (used.ok()) out->attributes["vocab.used"] = StrCat(*used);
+    const auto tokenizer = text::Tokenizer::FromJson(file.bytes);
+    if (!tokenizer.ok()) {
+      out->remarks.push_back(StrCat("kept, but not understood: ", tokenizer.status().message()));
+    } else if (static_cast<int64_t>((*tokenizer)->size()) > rows) {
+      out->remarks.push_back(
+          StrCat("tokenizer.json has ids up to ", (*tokenizer)->size() - 1, ", the embedding ", rows, " rows"));
     }
   }
 }
@@ -81,6 +88,11 @@ absl::StatusOr<Understood> UnderstandCheckpoint(const std::vector<formats::Named
     out.files.emplace_back(std::string(file.name), std::move(content));
   }
   if (!out.architecture.empty()) out.attributes["architecture"] = out.architecture;
+  const bool known = std::any_of(std::begin(kKnown), std::end(kKnown), [&](auto k) { return k == out.architecture; });
+  if (!known && !out.architecture.empty()) {
+    out.remarks.push_back(
+        StrCat("architecture \"", out.architecture, "\" is kept, but edits that run the model do not know it"));
+  }
   DescribeVocabulary(checkpoint, name, &out);
   return out;
 }

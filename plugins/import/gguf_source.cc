@@ -5,6 +5,7 @@
 #include "plugins/lib/formats/gguf.h"
 #include "plugins/lib/formats/gguf_model.h"
 #include "plugins/lib/formats/gguf_tokenizer.h"
+#include "plugins/lib/text/tokenizer.h"
 #include "storage/base/status.h"
 #include "storage/base/strings.h"
 
@@ -63,6 +64,21 @@ TensorSource Source(const formats::GgufSource& from, v1::StoreAs store_as) {
   return out;
 }
 
+// The tokenizer.json that was made gives each id the token that the file gives it.
+absl::Status CheckTokenizer(const formats::GgufFile& file, const formats::GgufTokenizer& made, std::string_view name) {
+  const auto bad = [&](std::string_view what) {
+    return absl::InternalError(StrCat(name, ": the tokenizer that was made of it is wrong: ", what));
+  };
+  const auto tokenizer = text::Tokenizer::FromJson(made.files[0].second);
+  if (!tokenizer.ok()) return bad(ToStd(tokenizer.status().message()));
+  const auto& tokens = file.Array("tokenizer.ggml.tokens", formats::GgufType::kString)->strings;
+  for (int64_t id = 0; id < made.used; ++id) {
+    const std::string_view token = (*tokenizer)->TokenText(static_cast<text::TokenId>(id));
+    if (token != tokens[id]) return bad(StrCat("id ", id, " is \"", token, "\", not \"", tokens[id], "\""));
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::StatusOr<Understood> UnderstandGguf(std::string_view bytes, std::string_view name, v1::StoreAs store_as) {
@@ -71,6 +87,7 @@ absl::StatusOr<Understood> UnderstandGguf(std::string_view bytes, std::string_vi
   ASSIGN_OR_RETURN(converted->model, formats::ConvertGgufModel(converted->file, name));
   const formats::GgufModel& model = converted->model;
   ASSIGN_OR_RETURN(formats::GgufTokenizer tokenizer, formats::ConvertGgufTokenizer(converted->file, model.rows, name));
+  RETURN_IF_ERROR(CheckTokenizer(converted->file, tokenizer, name));
 
   Understood out;
   out.format = StrCat("GGUF v", converted->file.version);
