@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Compares our encoder with HF tokenizers on random strings: ids without and with special tokens, and decoded text.
 
-  compare_tokenizers.py [--count N] [--seed N] ENCODE_LINES TOKENIZER.JSON...
+  compare_tokenizers.py [--count N] [--seed N] [--all-code-points] ENCODE_LINES TOKENIZER.JSON...
 
-ENCODE_LINES is the program that tests/golden/encode_main.cc makes. Prints the first differences; fails if there is any.
+With --all-code-points it first takes each code point in several surroundings. ENCODE_LINES is the program that tests/golden/encode_main.cc makes. Prints the first differences; fails if there is any.
 """
 import argparse
 import json
@@ -59,6 +59,11 @@ def a_string(r, added):
     return "".join(parts)
 
 
+def surrounded(c):
+    """One code point where classes, contractions, normal forms and added tokens' neighbours matter."""
+    return f"a{c}b {c}{c}x 1{c}2 '{c} !{c}\n{c} \u0301{c}\u0323 \u1100{c}\u11a8 {c}word{c} \n{c}"
+
+
 def compare(program, path, strings, special):
     with tempfile.TemporaryFile("w+") as lines:
         for s in strings:
@@ -86,6 +91,7 @@ def compare(program, path, strings, special):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--count", type=int, default=10000)
+    parser.add_argument("--all-code-points", action="store_true")
     parser.add_argument("--seed", type=int, default=None)
     parser.add_argument("program")
     parser.add_argument("tokenizers", nargs="+")
@@ -96,6 +102,11 @@ def main():
         added = [t["content"] for t in json.load(open(path))["added_tokens"]]
         done = differences = 0
         r = random.Random(f"{seed} {path}")
+        if arguments.all_code_points:
+            points = [chr(c) for c in range(0x110000) if not 0xD800 <= c < 0xE000]
+            for i in range(0, len(points), 50000):
+                differences += compare(arguments.program, path, [surrounded(c) for c in points[i : i + 50000]], special=False)
+            print(f"{path}: {differences} differences in {len(points)} code points", flush=True)
         while done < arguments.count:
             strings = [a_string(r, added) for _ in range(min(50000, arguments.count - done))]
             differences += compare(arguments.program, path, strings, special=done % 100000 == 0)

@@ -20,7 +20,7 @@ using simdjson::dom::element_type;
 using simdjson::dom::object;
 
 // More would make tables by id too large; no vocabulary comes near.
-constexpr uint64_t kMaxId = (1u << 24) - 1;
+constexpr uint64_t kMaxId = (1u << 21) - 1;
 
 std::string Shown(const element& value) {
   std::string text = simdjson::minify(value);

@@ -42,10 +42,125 @@ TEST(Tokenizer, DecodesBrokenCharactersAsReplacements) {
   EXPECT_EQ(tokenizer->Decode({0xe1, 0xba, 'x', 0xff}, false), "\xef\xbf\xbdx\xef\xbf\xbd");
 }
 
+absl::Status Refused(std::string json, std::string_view from, std::string_view to) {
+  const size_t at = json.find(from);
+  EXPECT_NE(at, std::string::npos) << from;
+  return Tokenizer::FromJson(json.replace(at, from.size(), to)).status();
+}
+
 TEST(Tokenizer, RefusesByNameAndPlace) {
-  EXPECT_THAT(Tokenizer::FromJson(SmallJson(R"({"type":"Sequence","pretokenizers":[{"type":"Metaspace"}]})")),
+  struct Case {
+    std::string_view from, to, message;
+  };
+  const Case cases[] = {
+      {R"("type":"BPE")", R"("type":"Unigram")", "model.type: \"Unigram\" is not supported"},
+      {R"("type":"BPE")", R"("type":"BPE","byte_fallback":true)", "model.byte_fallback: true is not supported"},
+      {R"("dropout":null)", R"("dropout":0.1)", "model.dropout: 0.1 is not supported"},
+      {R"("unk_token":null)", R"("continuing_subword_prefix":"##")",
+       "model.continuing_subword_prefix: \"##\" is not supported"},
+      {R"("unk_token":null)", R"("end_of_word_suffix":"</w>")", "model.end_of_word_suffix: \"</w>\" is not supported"},
+      {R"("unk_token":null)", R"("novelty":1)", "model.novelty is not supported"},
+      {R"("padding":null)", R"("padding":{"strategy":"BatchLongest"})",
+       "padding: {\"strategy\":\"BatchLongest\"} is not supported"},
+      {R"("normalizer":null)", R"("normalizer":{"type":"Sequence","normalizers":[{"type":"NFC"},{"type":"NFKC"}]})",
+       "normalizer.normalizers[1].type: \"NFKC\" is not supported"},
+      {R"("pre_tokenizer":{"type":"ByteLevel")", R"("pre_tokenizer":{"type":"Metaspace")",
+       "pre_tokenizer.type: \"Metaspace\" is not supported"},
+      {R"("decoder":{"type":"ByteLevel")", R"("decoder":{"type":"WordPiece")",
+       "decoder.type: \"WordPiece\" is not supported"},
+      {R"("post_processor":null)", R"("post_processor":{"type":"RobertaProcessing"})",
+       "post_processor.type: \"RobertaProcessing\" is not supported"},
+      {R"("version":"1.0")", R"("version":"2.0")", "version: \"2.0\" is not supported"},
+  };
+  for (const Case& c : cases) {
+    EXPECT_THAT(Refused(SmallJson(), c.from, c.to),
+                StatusIs(absl::StatusCode::kUnimplemented, StrCat("tokenizer.json: ", c.message)));
+  }
+}
+
+TEST(Tokenizer, RefusesSplittersThatItDoesNotKnow) {
+  const auto with = [](std::string_view split) {
+    return Tokenizer::FromJson(SmallJson(
+        StrCat(R"({"type":"Sequence","pretokenizers":[{"type":"Split",)", split,
+               R"(},{"type":"ByteLevel","add_prefix_space":false,"trim_offsets":true,"use_regex":false}]})")));
+  };
+  EXPECT_THAT(with(R"("pattern":{"Regex":"\\w+"},"behavior":"Isolated","invert":false)"),
               StatusIs(absl::StatusCode::kUnimplemented,
-                       "tokenizer.json: pre_tokenizer.pretokenizers[0].type: \"Metaspace\" is not supported"));
+                       R"(tokenizer.json: pre_tokenizer.pretokenizers[0].pattern.Regex: "\\w+" is not supported)"));
+  EXPECT_THAT(with(R"("pattern":{"String":" "},"behavior":"Isolated","invert":false)"),
+              StatusIs(absl::StatusCode::kUnimplemented,
+                       "tokenizer.json: pre_tokenizer.pretokenizers[0].pattern.String is not supported"));
+  EXPECT_THAT(
+      with(
+          R"("pattern":{"Regex":"'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+"},"behavior":"MergedWithNext","invert":false)"),
+      StatusIs(absl::StatusCode::kUnimplemented,
+               "tokenizer.json: pre_tokenizer.pretokenizers[0].behavior: \"MergedWithNext\" is not supported"));
+}
+
+TEST(Tokenizer, RefusesBrokenFilesWithThePlace) {
+  struct Case {
+    std::string_view from, to, message;
+  };
+  const Case cases[] = {
+      {R"("he":256)", R"("he":"256")", "model.vocab.he: expected an id, not \"256\""},
+      {R"("he":256)", R"("he":-1)", "model.vocab.he: expected an id, not -1"},
+      {R"("he":256)", R"("he":4000000000)", "model.vocab.he: id 4000000000 is above 2097151"},
+      {R"("he":256)", R"("he":257)", "model.vocab.hel: another token has id 257 too"},
+      {R"("he":256)", R"("he":256,"he":300)", "model.vocab.he: listed twice"},
+      {R"("h e")", R"("h ee")", "model.merges[0]: token \"ee\" is not in the vocabulary"},
+      {R"("h e")", R"("h h")", "model.merges[0]: token \"hh\" is not in the vocabulary"},
+      {R"("h e")", R"("h e l")", "model.merges[0]: expected two tokens with a space between them, not \"h e l\""},
+      {R"("h e")", R"(["h","e"])", "model.merges[1]: lists and strings are mixed"},
+      {R"("h e")", R"(["h"])", "model.merges[0]: expected a pair of tokens, not [\"h\"]"},
+      {R"("added_tokens":[])", R"("added_tokens":[{"id":260,"content":"x"}])", "added_tokens[0].single_word: missing"},
+      {R"("add_prefix_space":false)", R"("add_prefix_space":0)",
+       "pre_tokenizer.add_prefix_space: expected true or false, not 0"},
+  };
+  for (const Case& c : cases) {
+    EXPECT_THAT(Refused(SmallJson(), c.from, c.to),
+                StatusIs(absl::StatusCode::kInvalidArgument, StrCat("tokenizer.json: ", c.message)));
+  }
+  EXPECT_THAT(Tokenizer::FromJson("{\"model\":"), StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("not JSON")));
+  EXPECT_THAT(Tokenizer::FromJson("[]"), StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("not a JSON object")));
+}
+
+std::string Added(int id, std::string_view content, std::string_view flags = R"("special":false)") {
+  std::string all = StrCat(R"({"id":)", id, R"(,"content":")", content, "\"");
+  for (std::string_view flag : {"single_word", "lstrip", "rstrip", "normalized"})
+    StrAppend(&all, ",\"", flag, "\":false");
+  return StrCat(all, ",", flags, "}");
+}
+
+TEST(Tokenizer, RefusesAddedTokensWhoseIdsWouldChange) {
+  const std::string byte_level = R"({"type":"ByteLevel","add_prefix_space":false,"trim_offsets":true})";
+  ASSERT_OK(Tokenizer::FromJson(SmallJson(byte_level, StrCat("[", Added(260, "<a>"), ",", Added(256, "he"), "]"))));
+  EXPECT_THAT(
+      Tokenizer::FromJson(SmallJson(byte_level, StrCat("[", Added(300, "<a>"), "]"))),
+      StatusIs(
+          absl::StatusCode::kUnimplemented,
+          "tokenizer.json: added_tokens[0].id: 300 is not supported: \"<a>\" is given the id 260 when it is loaded"));
+  EXPECT_THAT(Tokenizer::FromJson(SmallJson(byte_level, StrCat("[", Added(260, "<a>"), ",", Added(260, "<a>"), "]"))),
+              StatusIs(absl::StatusCode::kUnimplemented, HasSubstr("added_tokens[1]")));
+}
+
+TEST(Tokenizer, TellsWhatATokenIs) {
+  const std::string byte_level = R"({"type":"ByteLevel","add_prefix_space":false,"trim_offsets":true})";
+  ASSERT_OK_AND_ASSIGN(
+      auto tokenizer, Tokenizer::FromJson(SmallJson(byte_level, StrCat("[", Added(260, "<a>", R"("special":true)"), ",",
+                                                                       Added(256, "he"), "]"))));
+  EXPECT_EQ(tokenizer->size(), 261u);
+  EXPECT_TRUE(tokenizer->IsSpecial(260));
+  EXPECT_TRUE(tokenizer->IsAdded(256) && tokenizer->InModel(256) && !tokenizer->IsSpecial(256));
+  EXPECT_FALSE(tokenizer->InModel(260));
+  EXPECT_FALSE(tokenizer->HasToken(261));
+  EXPECT_EQ(tokenizer->IdOf("<a>"), 260u);
+  EXPECT_EQ(tokenizer->IdOf("Ġw"), 259u);
+  EXPECT_EQ(tokenizer->IdOf("nothing"), std::nullopt);
+  EXPECT_EQ(tokenizer->ByteTokenId(' '), 32u);
+  EXPECT_EQ(tokenizer->merges().size(), 4u);
+  EXPECT_EQ(tokenizer->merges()[1].result, 257u);
+  EXPECT_THAT(tokenizer->Encode("he<a>l", false), ElementsAre(256, 260, 'l'));
+  EXPECT_EQ(tokenizer->Decode({256, 260, 'l'}, true), "hel");
 }
 
 TEST(Tokenizer, EncodesAMillionOfOneLetter) {

@@ -1,0 +1,106 @@
+#include "plugins/lib/text/unicode.h"
+
+#include "plugins/lib/text/byte_alphabet.h"
+#include "plugins/lib/text/nfc.h"
+#include "plugins/lib/text/splitter.h"
+#include "storage/base/testing.h"
+
+namespace editd::text {
+namespace {
+
+using ::testing::ElementsAre;
+
+TEST(Unicode, ClassesAreTheReferences) {
+  const uint8_t* flags = CodePointFlags();
+  int letters = 0, numbers = 0, spaces = 0;
+  for (int c = 0; c < 0x110000; ++c) {
+    letters += (flags[c] & kLetter) != 0;
+    numbers += (flags[c] & kNumber) != 0;
+    spaces += (flags[c] & kSpace) != 0;
+  }
+  EXPECT_EQ(letters, 141028);  // Unicode 16.0
+  EXPECT_EQ(numbers, 1911);
+  EXPECT_EQ(spaces, 25);
+  EXPECT_FALSE(flags[0x180e] & kSpace);
+  EXPECT_FALSE(flags[0x200b] & kSpace);
+  EXPECT_TRUE(flags[0x11de0] & kNumeric);  // Unicode 17.0: one release ahead of \p{N}.
+  EXPECT_FALSE(flags[0x11de0] & kNumber);
+}
+
+TEST(Unicode, InvalidPartsAreReplacedAsRustDoes) {
+  EXPECT_EQ(Utf8Lossy("a\xc0\x80z"), "a\xef\xbf\xbd\xef\xbf\xbdz");
+  EXPECT_EQ(Utf8Lossy("\xe1\xba"), "\xef\xbf\xbd");
+  EXPECT_EQ(Utf8Lossy("\xe1\xbaz"), "\xef\xbf\xbdz");
+  EXPECT_EQ(Utf8Lossy("\xf0\x9f\x98"), "\xef\xbf\xbd");
+  EXPECT_EQ(Utf8Lossy("\xf0\x8f\x98\x80"), "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd");
+  EXPECT_EQ(Utf8Lossy("\xed\xa0\x80"), "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd");
+  EXPECT_EQ(Utf8Lossy("\xf4\x90\x80\x80"), "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd");
+  EXPECT_EQ(Utf8Lossy("ếm"), "ếm");
+}
+
+TEST(Unicode, ErrorsNameThePositionAndTheBytes) {
+  EXPECT_THAT(CheckUtf8("abcdefgh\xe1 ", "vi.txt"),
+              StatusIs(absl::StatusCode::kInvalidArgument, "\"vi.txt\" is not UTF-8 at byte 8 (0xE1 0x20)"));
+  EXPECT_OK(CheckUtf8("tiếng Việt 👍", "vi.txt"));
+}
+
+TEST(Unicode, EveryByteHasALetterOfTheAlphabet) {
+  std::string bytes, back;
+  for (int byte = 0; byte < 256; ++byte) bytes.push_back(static_cast<char>(byte));
+  const std::string text = ToAlphabet(bytes);
+  EXPECT_EQ(FirstInvalidUtf8(text), text.size());
+  ASSERT_TRUE(AppendFromAlphabet(text, &back));
+  EXPECT_EQ(back, bytes);
+  EXPECT_FALSE(AppendFromAlphabet("aế", &back));
+  EXPECT_EQ(back, bytes);
+}
+
+std::string ToNfc(std::string_view text) {
+  std::string out;
+  Nfc(text, &out);
+  return out;
+}
+
+TEST(Nfc, ComposesReordersAndDecomposes) {
+  EXPECT_EQ(ToNfc("e\u0323\u0302"), "ệ");
+  EXPECT_EQ(ToNfc("e\u0302\u0323"), "ệ");
+  EXPECT_EQ(ToNfc("ê\u0323"), "ệ");
+  EXPECT_EQ(ToNfc("\u1100\u1161\u11a8"), "\uac01");
+  EXPECT_EQ(ToNfc("\uac00\u11a8"), "\uac01");
+  EXPECT_EQ(ToNfc("\u212b\u2126"), "\u00c5\u03a9");
+  EXPECT_EQ(ToNfc("\u0958"), "\u0915\u093c");         // Excluded from composition.
+  EXPECT_EQ(ToNfc("a\u0301\u0301"), "\u00e1\u0301");  // Blocked.
+  EXPECT_EQ(ToNfc("\u0301x"), "\u0301x");
+}
+
+TEST(Nfc, LeavesNormalTextAlone) {
+  EXPECT_TRUE(LooksNfc("Nghệ thuật 日本語 👍"));
+  EXPECT_FALSE(LooksNfc("e\u0301"));
+}
+
+std::vector<std::string> Pieces(SplitterKind kind, std::string_view text) {
+  std::vector<std::string> pieces;
+  Pipeline({{kind, false}}).Split(text, [&](std::string_view piece, size_t, size_t) { pieces.emplace_back(piece); });
+  return pieces;
+}
+
+TEST(Splitter, ContractionsIgnoreCaseAndKnowTheLongS) {
+  EXPECT_THAT(Pieces(SplitterKind::kQwen2, "x'\u017fy'S"), ElementsAre("x", "'\u017f", "y", "'S"));
+  EXPECT_THAT(Pieces(SplitterKind::kGpt2, "x'S's"), ElementsAre("x", "'", "S", "'s"));
+}
+
+TEST(Splitter, DigitsGoInGroupsOfEachKind) {
+  EXPECT_THAT(Pieces(SplitterKind::kQwen2, "a1234"), ElementsAre("a", "1", "2", "3", "4"));
+  EXPECT_THAT(Pieces(SplitterKind::kLlama3, "a1234"), ElementsAre("a", "123", "4"));
+  EXPECT_THAT(Pieces(SplitterKind::kGpt2, "a1234"), ElementsAre("a", "1234"));
+  EXPECT_THAT(Pieces(SplitterKind::kCl100k, "a1234"), ElementsAre("a", "1234"));  // As the reference reads {1,3}+.
+}
+
+TEST(Splitter, WhiteSpaceAtTheEndAndBeforeWords) {
+  EXPECT_THAT(Pieces(SplitterKind::kGpt2, "a\n\n  b  "), ElementsAre("a", "\n\n ", " b", "  "));
+  EXPECT_THAT(Pieces(SplitterKind::kLlama3, "a\n\n  b \n "), ElementsAre("a", "\n\n", " ", " b", " \n", " "));
+  EXPECT_THAT(Pieces(SplitterKind::kCl100k, "a\n\n  b \n "), ElementsAre("a", "\n\n", " ", " b", " \n "));
+}
+
+}  // namespace
+}  // namespace editd::text
