@@ -5,10 +5,10 @@
 #include <nlohmann/json.hpp>
 
 #include "plugins/evaluate/measure.h"
+#include "plugins/evaluate/testing.h"
 #include "plugins/lib/nn/block_gemm_onednn.h"
 #include "plugins/lib/nn/head.h"
 #include "plugins/lib/nn/testing.h"
-#include "plugins/lib/text/unicode.h"
 
 namespace editd::evaluate {
 namespace {
@@ -16,116 +16,15 @@ namespace {
 using ::testing::HasSubstr;
 using Json = nlohmann::json;
 
-// The letter that byte-level BPE writes for a byte.
-std::string Letter(int byte) {
-  std::string out;
-  int next = 256;
-  for (int b = 0; b < 256; ++b) {
-    const bool printable = (b >= 33 && b <= 126) || (b >= 161 && b <= 172) || b >= 174;
-    const int code = printable ? b : next++;
-    if (b == byte) text::AppendUtf8(code, &out);
-  }
-  return out;
-}
-
-struct Vocabulary {
-  std::vector<std::pair<std::string, std::string>> merges;
-  std::vector<std::string> order;  // Texts by id; "<end>" is the end of text.
-};
-
-Vocabulary Full() {
-  Vocabulary out;
-  for (int b = 0; b < 256; ++b) out.order.push_back(Letter(b));
-  out.merges = {{"t", "h"}, {"th", "e"}, {"a", "n"}, {"an", "d"}, {Letter(' '), "the"}, {"i", "n"}};
-  for (const auto& [a, b] : out.merges) out.order.push_back(a + b);
-  out.order.push_back("<end>");
-  return out;
-}
-
-// Without "an" and "and"; the rest in another order.
-Vocabulary Trimmed() {
-  Vocabulary out = Full();
-  std::erase_if(out.order, [](const std::string& t) { return t == "an" || t == "and"; });
-  std::erase_if(out.merges, [](const auto& m) { return m.first + m.second == "an" || m.first == "an"; });
-  std::reverse(out.order.begin(), out.order.end());
-  return out;
-}
-
-std::string TokenizerJson(const Vocabulary& vocabulary) {
-  Json vocab = Json::object(), merges = Json::array(), added = Json::array();
-  for (size_t id = 0; id < vocabulary.order.size(); ++id) {
-    vocab[vocabulary.order[id]] = id;
-    if (vocabulary.order[id] != "<end>") continue;
-    added.push_back({{"id", id},
-                     {"content", "<end>"},
-                     {"single_word", false},
-                     {"lstrip", false},
-                     {"rstrip", false},
-                     {"normalized", false},
-                     {"special", true}});
-  }
-  for (const auto& [a, b] : vocabulary.merges) merges.push_back({a, b});
-  const Json bytes = {{"type", "ByteLevel"}, {"add_prefix_space", false}, {"trim_offsets", true}, {"use_regex", true}};
-  return Json{{"version", "1.0"},
-              {"truncation", nullptr},
-              {"padding", nullptr},
-              {"added_tokens", added},
-              {"normalizer", nullptr},
-              {"pre_tokenizer", bytes},
-              {"post_processor", nullptr},
-              {"decoder", bytes},
-              {"model",
-               {{"type", "BPE"},
-                {"dropout", nullptr},
-                {"unk_token", nullptr},
-                {"continuing_subword_prefix", nullptr},
-                {"end_of_word_suffix", nullptr},
-                {"fuse_unk", false},
-                {"byte_fallback", false},
-                {"ignore_merges", false},
-                {"vocab", vocab},
-                {"merges", merges}}}}
-      .dump();
-}
-
 class EvaluateTest : public ::testing::Test {
  protected:
   // A model over `vocabulary` whose rows are those of the full one, and `padding` rows of rubbish.
   void Load(const Vocabulary& vocabulary, int padding, bool id_map, Subject* subject, std::string name,
             nn::Compute compute = nn::Compute::kF32) {
-    const Vocabulary full = Full();
-    const int64_t rows = vocabulary.order.size() + padding;
-    int64_t end = 0;
-    std::string map;
-    for (size_t id = 0; id < vocabulary.order.size(); ++id) {
-      const int32_t parent = std::find(full.order.begin(), full.order.end(), vocabulary.order[id]) - full.order.begin();
-      map.append(reinterpret_cast<const char*>(&parent), 4);
-      if (vocabulary.order[id] == "<end>") end = id;
-    }
-    for (int i = 0; i < padding; ++i) map.append("\xff\xff\xff\xff");
-    const std::string config = Json{
-        {"architectures", {"LlamaForCausalLM"}},
-        {"vocab_size", rows},
-        {"hidden_size", 48},
-        {"intermediate_size", 80},
-        {"num_hidden_layers", 2},
-        {"num_attention_heads", 4},
-        {"num_key_value_heads", 2},
-        {"tie_word_embeddings", true},
-        {"eos_token_id", end}}.dump();
-    auto& weights =
-        weights_.emplace_back(std::make_unique<nn::WeightsFromNames>(nn::ParseDecoderConfig(config).value()));
-    for (size_t id = 0; id < vocabulary.order.size(); ++id) {
-      int32_t parent;
-      std::memcpy(&parent, &map[id * 4], 4);
-      for (int64_t h = 0; h < 48; ++h) {
-        weights->Set("model.embed_tokens.weight", id * 48 + h,
-                     nn::ValueFromName("model.embed_tokens.weight", parent * 48 + h));
-      }
-    }
+    const TinyModel& model = *models_.emplace_back(std::make_unique<TinyModel>(vocabulary, padding));
     subject->name = std::move(name);
-    ASSERT_OK(LoadSubject({config, TokenizerJson(vocabulary), id_map ? map : "", std::to_string(rows - padding)},
-                          weights->source(), {compute, 2, nn::OneDnnBlockGemm(compute)}, subject));
+    ASSERT_OK(LoadSubject({model.config, model.tokenizer, id_map ? model.id_map : "", model.rows_used},
+                          model.weights->source(), {compute, 2, nn::OneDnnBlockGemm(compute)}, subject));
   }
 
   Measurement Evaluate(std::vector<Subject*> subjects, Settings settings, uint64_t max_tokens = 0) {
@@ -140,7 +39,7 @@ class EvaluateTest : public ::testing::Test {
   std::vector<std::string> texts_ = {
       "the cat in the house; the thin mouse in the hole", "",
       "this one says and once, here: and then it goes on for a while without the word, in the end", "tiếng Việt"};
-  std::vector<std::unique_ptr<nn::WeightsFromNames>> weights_;
+  std::vector<std::unique_ptr<TinyModel>> models_;
   RowPairs rows_;
   std::unique_ptr<Documents> documents_;
 };

@@ -101,6 +101,14 @@ class WeightsFromNames {
   }
   void Remove(const std::string& name) { shapes_.erase(name); }
 
+  std::vector<std::string> names() const {
+    std::vector<std::string> out;
+    for (const auto& [name, shape] : shapes_) out.push_back(name);
+    return out;
+  }
+  const std::vector<int64_t>& shape(const std::string& name) const { return shapes_.at(name); }
+  const std::string& bytes(const std::string& name) const { return bytes_.at(name); }
+
   WeightSource source() const {
     return {.find = [this](std::string_view name) -> std::optional<TensorView> {
               const auto found = shapes_.find(std::string(name));

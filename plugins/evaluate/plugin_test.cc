@@ -1,0 +1,102 @@
+// The built plugin in a real worker, on versions that the plugin import has made.
+#include "editd/plugins/evaluate/v1/evaluate.pb.h"
+#include "editd/plugins/importer/v1/import.pb.h"
+#include "plugins/evaluate/testing.h"
+#include "plugins/lib/formats/safetensors.h"
+#include "storage/base/strings.h"
+#include "tests/plugin_driver.h"
+
+namespace editd::evaluate {
+namespace {
+
+using plugins::evaluate::v1::EvaluateResult;
+using plugins::evaluate::v1::EvaluateSpec;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+class EvaluatePluginTest : public ::testing::Test {
+ protected:
+  PluginRun Import(const TinyModel& model, const std::string& name) {
+    std::vector<formats::SafetensorsEntry> entries;
+    for (const std::string& tensor : model.weights->names()) {
+      entries.push_back({tensor, DType::kF32, model.weights->shape(tensor), 0, model.weights->bytes(tensor).size()});
+    }
+    std::string weights = formats::LayOutSafetensors(&entries, {});
+    for (const auto& entry : entries) weights += model.weights->bytes(entry.name);
+    plugins::importer::v1::ImportSpec spec;
+    spec.set_source("tree:1");
+    PluginDriver driver;
+    std::filesystem::create_directories(dir_ / name);
+    for (const auto& [file, content] :
+         {std::pair("config.json", model.config), std::pair("tokenizer.json", model.tokenizer),
+          std::pair("model.safetensors", weights)}) {
+      EXPECT_OK(WriteFileAtomically(dir_ / name + "/" + file, content));
+      driver.File("tree:1", name, file, dir_ / name + "/" + file);
+    }
+    PluginRun run = driver.Run("import", spec, dir_ / name + "/staging");
+    EXPECT_EQ(run.error(), "");
+    return run;
+  }
+  PluginDriver WithText(const std::string& name, const std::string& text, EvaluateSpec* spec) {
+    EXPECT_OK(WriteFileAtomically(dir_ / name, text));
+    spec->add_data()->set_path("asset:" + name);
+    PluginDriver driver;
+    driver.File("asset:" + name, name, "", dir_ / name);
+    return driver;
+  }
+
+  TemporaryDirectory dir_;
+};
+
+TEST_F(EvaluatePluginTest, ComparesTwoVersions) {
+  const PluginRun full = Import(TinyModel(Full(), 0), "full");
+  const PluginRun trimmed = Import(TinyModel(Trimmed(), 0), "trimmed");
+  EvaluateSpec spec;
+  PluginDriver driver =
+      WithText("held.jsonl", "{\"text\": \"the cat in the house\"}\n{\"text\": \"this and that\"}\n", &spec);
+  driver.Model("smol", full).Model("smol-envi", trimmed);
+  EXPECT_THAT(driver.Check("evaluate", spec), ElementsAre());
+  const PluginRun run = driver.Run("evaluate", spec, dir_ / "staging");
+  ASSERT_EQ(run.error(), "");
+  const auto result = run.Result<EvaluateResult>();
+  ASSERT_EQ(result.perplexity_size(), 2);
+  EXPECT_EQ(result.perplexity(0).model(), "smol");
+  EXPECT_EQ(result.perplexity(0).documents(), 2u);
+  EXPECT_EQ(result.perplexity(0).bytes(), 33u);
+  EXPECT_EQ(result.perplexity(1).tokens(), result.perplexity(0).tokens() + 2);  // "and" in three.
+  EXPECT_GT(result.perplexity(0).perplexity(), 1);
+  EXPECT_NEAR(result.perplexity(0).bits_per_byte() * 33 * std::log(2.0), result.perplexity(0).nll(), 1e-9);
+  EXPECT_EQ(result.logits_diff().max_abs(), 0);
+  EXPECT_EQ(result.logits_diff().kl(), 0);
+  EXPECT_EQ(result.logits_diff().rows_base_only(), 2u);
+  EXPECT_GT(result.logits_diff().positions_left_out(), 0u);
+}
+
+TEST_F(EvaluatePluginTest, ASpecThatMakesNoSenseIsFoundAtSubmit) {
+  const PluginRun full = Import(TinyModel(Full(), 0), "full");
+  EvaluateSpec spec;
+  spec.set_context(8);
+  spec.set_stride(9);
+  EXPECT_THAT(PluginDriver().Model("smol", full).Check("evaluate", spec),
+              ElementsAre(HasSubstr("data"), HasSubstr("stride")));
+}
+
+TEST_F(EvaluatePluginTest, ErrorsSayWhere) {
+  const PluginRun full = Import(TinyModel(Full(), 0), "full");
+  EvaluateSpec spec;
+  PluginDriver bad = WithText("bad.txt", "text\xff", &spec);
+  EXPECT_THAT(bad.Model("smol", full).Run("evaluate", spec, dir_ / "1").error(),
+              ::testing::AllOf(HasSubstr("params.data[0].path"), HasSubstr("bad.txt"), HasSubstr("4")));
+  EvaluateSpec nothing;
+  PluginDriver empty = WithText("empty.txt", "", &nothing);
+  EXPECT_THAT(empty.Model("smol", full).Run("evaluate", nothing, dir_ / "2").error(), HasSubstr("no text"));
+  TinyModel other(Full(), 0);
+  other.config.replace(other.config.find("LlamaForCausalLM"), 16, "RwkvForCausalLM2");
+  EvaluateSpec good;
+  PluginDriver driver = WithText("good.txt", "text", &good);
+  EXPECT_THAT(driver.Model("rwkv", Import(other, "rwkv")).Run("evaluate", good, dir_ / "3").error(),
+              ::testing::AllOf(HasSubstr("rwkv: config.json"), HasSubstr("RwkvForCausalLM2")));
+}
+
+}  // namespace
+}  // namespace editd::evaluate
