@@ -1,5 +1,7 @@
-// One column family a table. Options follow what RocksDB 7.8.3 is known to do wrong: no mmap reads, no ingestion, no
-// blob files, few background jobs (a flush that is retried must not be overtaken), no tracking of WALs in the manifest.
+// All tables lie in one key space; a key begins with its table's letter. A column family for each would cost a synced
+// write to the manifest when a store is made, and a file each at every flush. Options follow what RocksDB 7.8.3 is
+// known to do wrong: no mmap reads, no ingestion, no blob files, few background jobs (a flush that is retried must not
+// be overtaken), no tracking of WALs in the manifest.
 #include "storage/catalogue.h"
 
 #include <rocksdb/db.h>
@@ -7,26 +9,50 @@
 #include <rocksdb/write_batch.h>
 
 #include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <cstring>
+#include <mutex>
+#include <shared_mutex>
 
 #include "storage/base/strings.h"
 
 namespace editd::storage {
 namespace {
 
-constexpr const char* kTableNames[] = {"versions", "manifests", "lineage", "recipes", "tensors",  "packs",  "assets",
-                                       "trees",    "refs",      "reflog",  "jobs",    "requests", "events", "plugins"};
-constexpr size_t kTables = std::size(kTableNames);
-static_assert(kTables == static_cast<size_t>(Table::kPlugins) + 1);
+struct TableTraits {
+  char letter;
+  const char* name;
+};
 
-const char* NameOf(Table table) { return kTableNames[static_cast<size_t>(table)]; }
+// Indexed by Table. The letters are part of the format.
+constexpr TableTraits kTables[] = {{'v', "versions"}, {'m', "manifests"}, {'l', "lineage"}, {'c', "recipes"},
+                                   {'t', "tensors"},  {'p', "packs"},     {'a', "assets"},  {'d', "trees"},
+                                   {'r', "refs"},     {'g', "reflog"},    {'j', "jobs"},    {'q', "requests"},
+                                   {'e', "events"},   {'x', "plugins"}};
+static_assert(std::size(kTables) == static_cast<size_t>(Table::kPlugins) + 1);
 
-rocksdb::Slice ToSlice(std::string_view bytes) { return {bytes.data(), bytes.size()}; }
+const char* NameOf(Table table) { return kTables[static_cast<size_t>(table)].name; }
+
+std::string KeyOf(Table table, std::string_view key) {
+  std::string full(1, kTables[static_cast<size_t>(table)].letter);
+  full.append(key);
+  return full;
+}
+
 std::string_view ToView(const rocksdb::Slice& slice) { return {slice.data(), slice.size()}; }
+
+// True if a write failed for want of room: then the record at the log's end is incomplete, and no reader takes it for
+// one.
+bool IsFull(const rocksdb::Status& status) {
+  if (status.IsNoSpace()) return true;
+  return status.IsIOError() && status.ToString().find(std::strerror(EFBIG)) != std::string::npos;
+}
 
 absl::Status ToStatus(const rocksdb::Status& status, std::string_view what) {
   if (status.ok()) return absl::OkStatus();
   const std::string message = StrCat("catalogue: ", what, ": ", status.ToString());
-  if (status.IsNoSpace()) return absl::ResourceExhaustedError(message);
+  if (IsFull(status)) return absl::ResourceExhaustedError(message);
   if (status.IsCorruption()) return absl::DataLossError(message);
   if (status.IsIOError()) return absl::DataLossError(message);
   if (status.IsShutdownInProgress()) return absl::UnavailableError(message);
@@ -36,10 +62,10 @@ absl::Status ToStatus(const rocksdb::Status& status, std::string_view what) {
 rocksdb::Options DatabaseOptions() {
   rocksdb::Options options;
   options.create_if_missing = true;
-  options.create_missing_column_families = true;
   options.max_background_jobs = 2;
-  options.write_buffer_size = size_t{8} << 20;
-  options.max_total_wal_size = uint64_t{64} << 20;
+  options.write_buffer_size = size_t{16} << 20;
+  options.max_total_wal_size = uint64_t{16} << 20;
+  options.avoid_flush_during_recovery = true;  // A restart then writes no file.
   options.compression = rocksdb::kLZ4Compression;
   options.keep_log_file_num = 2;
   options.info_log_level = rocksdb::WARN_LEVEL;
@@ -51,13 +77,26 @@ rocksdb::Options DatabaseOptions() {
   return options;
 }
 
+// Counts one user of the database while it lives.
+class Use {
+ public:
+  explicit Use(std::atomic<int>* count) : count_(count) { ++*count_; }
+  ~Use() { --*count_; }
+  Use(const Use&) = delete;
+  Use& operator=(const Use&) = delete;
+
+ private:
+  std::atomic<int>* const count_;
+};
+
 class RocksSnapshot : public Catalogue::Snapshot {
  public:
-  explicit RocksSnapshot(rocksdb::DB* db) : db_(db), snapshot_(db->GetSnapshot()) {}
+  RocksSnapshot(rocksdb::DB* db, std::atomic<int>* count) : use_(count), db_(db), snapshot_(db->GetSnapshot()) {}
   ~RocksSnapshot() override { db_->ReleaseSnapshot(snapshot_); }
   const rocksdb::Snapshot* get() const { return snapshot_; }
 
  private:
+  const Use use_;  // First, so that it ends last.
   rocksdb::DB* const db_;
   const rocksdb::Snapshot* const snapshot_;
 };
@@ -84,48 +123,68 @@ uint64_t FromBigEndian(std::string_view bytes) {
 
 class Catalogue::Database {
  public:
-  ~Database() {
-    for (rocksdb::ColumnFamilyHandle* family : families) db->DestroyColumnFamilyHandle(family);
-    db->Close();
-  }
-  rocksdb::ColumnFamilyHandle* Family(Table table) const { return families[static_cast<size_t>(table) + 1]; }
+  explicit Database(std::string path) : path_(std::move(path)) {}
+  ~Database() { Close(); }
 
-  std::unique_ptr<rocksdb::DB> db;
-  std::vector<rocksdb::ColumnFamilyHandle*> families;  // The first is RocksDB's default one, unused.
+  absl::Status Open() {
+    rocksdb::DB* opened = nullptr;
+    RETURN_IF_ERROR(ToStatus(rocksdb::DB::Open(DatabaseOptions(), path_, &opened), StrCat("open ", path_)));
+    db.reset(opened);
+    return absl::OkStatus();
+  }
+  void Close() {
+    if (db != nullptr) db->Close();
+    db.reset();
+  }
+
+  // After a failed write RocksDB takes no other one; opening it again drops the log's broken end. Reads wait meanwhile.
+  // Not while a snapshot or a scan goes on, which would not survive.
+  absl::Status OpenAgain() {
+    const std::unique_lock lock(gate);
+    if (users > 0)
+      return absl::ResourceExhaustedError(
+          "catalogue: a write failed before; it recovers when running scans have ended");
+    Close();
+    return Open();
+  }
+
+  std::unique_ptr<rocksdb::DB> db;  // Null only if opening it again failed.
+  mutable std::shared_mutex gate;   // Shared by all who use db.
+  std::atomic<int> users = 0;       // Snapshots and scans.
+  std::mutex failure_mutex;         // Guards what follows.
+  bool full = false;                // The last write found no room.
+  absl::Status failed;              // A write failed otherwise: for good.
+
+ private:
+  const std::string path_;
 };
 
+namespace {
+absl::Status Closed() {
+  return absl::ResourceExhaustedError("catalogue: closed after a failed write; make room and try again");
+}
+}  // namespace
+
 struct Catalogue::Batch::Entry {
-  Table table;
   bool deletion;
-  std::string key;
+  std::string key;  // With its table's letter.
   std::string value;
 };
 
 Catalogue::Batch::Batch() = default;
 Catalogue::Batch::~Batch() = default;
 void Catalogue::Batch::Put(Table table, std::string_view key, const google::protobuf::MessageLite& row) {
-  entries_.push_back({table, false, std::string(key), row.SerializeAsString()});
+  entries_.push_back({false, KeyOf(table, key), row.SerializeAsString()});
 }
 void Catalogue::Batch::PutBytes(Table table, std::string_view key, std::string_view value) {
-  entries_.push_back({table, false, std::string(key), std::string(value)});
+  entries_.push_back({false, KeyOf(table, key), std::string(value)});
 }
-void Catalogue::Batch::Delete(Table table, std::string_view key) {
-  entries_.push_back({table, true, std::string(key), {}});
-}
+void Catalogue::Batch::Delete(Table table, std::string_view key) { entries_.push_back({true, KeyOf(table, key), {}}); }
 bool Catalogue::Batch::empty() const { return entries_.empty(); }
 
 absl::StatusOr<std::unique_ptr<Catalogue>> Catalogue::Open(const std::string& path) {
-  const rocksdb::Options options = DatabaseOptions();
-  std::vector<rocksdb::ColumnFamilyDescriptor> families = {{rocksdb::kDefaultColumnFamilyName, options}};
-  for (const char* name : kTableNames) families.emplace_back(name, options);
-  auto database = std::make_unique<Database>();
-  rocksdb::DB* db = nullptr;
-  const rocksdb::Status status = rocksdb::DB::Open(options, path, families, &database->families, &db);
-  database->db.reset(db);
-  if (!status.ok()) {
-    (void)database.release();  // Nothing was opened.
-    return ToStatus(status, StrCat("open ", path));
-  }
+  auto database = std::make_unique<Database>(path);
+  RETURN_IF_ERROR(database->Open());
   return std::unique_ptr<Catalogue>(new Catalogue(std::move(database)));
 }
 
@@ -135,24 +194,41 @@ Catalogue::~Catalogue() = default;
 absl::Status Catalogue::Write(const Batch& batch, Durability durability) {
   rocksdb::WriteBatch writes;
   for (const Batch::Entry& entry : batch.entries_) {
-    rocksdb::ColumnFamilyHandle* family = database_->Family(entry.table);
-    const rocksdb::Status status =
-        entry.deletion ? writes.Delete(family, entry.key) : writes.Put(family, entry.key, entry.value);
+    const rocksdb::Status status = entry.deletion ? writes.Delete(entry.key) : writes.Put(entry.key, entry.value);
     if (!status.ok()) return ToStatus(status, "prepare a batch");
   }
   rocksdb::WriteOptions options;
   options.sync = durability == Durability::kSynced;
-  rocksdb::Status status = database_->db->Write(options, &writes);
-  // After a failed write RocksDB refuses all others until it is told that the cause may be over (a full disk has room).
-  if (!status.ok() && database_->db->Resume().ok()) status = database_->db->Write(options, &writes);
+  {
+    const std::lock_guard lock(database_->failure_mutex);
+    RETURN_IF_ERROR(database_->failed);
+    if (database_->full) {
+      RETURN_IF_ERROR(database_->OpenAgain());
+      database_->full = false;
+    }
+  }
+  rocksdb::Status status;
+  {
+    const std::shared_lock lock(database_->gate);
+    if (database_->db == nullptr) return Closed();
+    status = database_->db->Write(options, &writes);
+  }
+  if (status.ok()) return absl::OkStatus();
+  const std::lock_guard lock(database_->failure_mutex);
+  if (IsFull(status)) {
+    database_->full = true;
+  } else {
+    database_->failed = Annotate(ToStatus(status, "write"), "the disk failed; restart the daemon when it is well");
+  }
   return ToStatus(status, "write");
 }
 
 absl::StatusOr<std::optional<std::string>> Catalogue::GetBytes(Table table, std::string_view key,
                                                                const Snapshot* snapshot) const {
+  const std::shared_lock lock(database_->gate);
+  if (database_->db == nullptr) return Closed();
   std::string value;
-  const rocksdb::Status status =
-      database_->db->Get(ReadOptionsAt(snapshot), database_->Family(table), ToSlice(key), &value);
+  const rocksdb::Status status = database_->db->Get(ReadOptionsAt(snapshot), KeyOf(table, key), &value);
   if (status.IsNotFound()) return std::optional<std::string>();
   if (!status.ok()) return ToStatus(status, StrCat("read ", NameOf(table)));
   return std::optional<std::string>(std::move(value));
@@ -160,19 +236,21 @@ absl::StatusOr<std::optional<std::string>> Catalogue::GetBytes(Table table, std:
 
 absl::StatusOr<bool> Catalogue::Get(Table table, std::string_view key, google::protobuf::MessageLite* row,
                                     const Snapshot* snapshot) const {
-  rocksdb::PinnableSlice value;
-  const rocksdb::Status status =
-      database_->db->Get(ReadOptionsAt(snapshot), database_->Family(table), ToSlice(key), &value);
+  const std::shared_lock lock(database_->gate);
+  if (database_->db == nullptr) return Closed();
+  std::string value;
+  const rocksdb::Status status = database_->db->Get(ReadOptionsAt(snapshot), KeyOf(table, key), &value);
   if (status.IsNotFound()) return false;
   if (!status.ok()) return ToStatus(status, StrCat("read ", NameOf(table)));
-  RETURN_IF_ERROR(ParseRow(table, key, ToView(value), row));
+  RETURN_IF_ERROR(ParseRow(table, key, value, row));
   return true;
 }
 
 absl::StatusOr<bool> Catalogue::Has(Table table, std::string_view key, const Snapshot* snapshot) const {
-  rocksdb::PinnableSlice value;
-  const rocksdb::Status status =
-      database_->db->Get(ReadOptionsAt(snapshot), database_->Family(table), ToSlice(key), &value);
+  const std::shared_lock lock(database_->gate);
+  if (database_->db == nullptr) return Closed();
+  std::string value;
+  const rocksdb::Status status = database_->db->Get(ReadOptionsAt(snapshot), KeyOf(table, key), &value);
   if (status.IsNotFound()) return false;
   if (!status.ok()) return ToStatus(status, StrCat("read ", NameOf(table)));
   return true;
@@ -180,28 +258,36 @@ absl::StatusOr<bool> Catalogue::Has(Table table, std::string_view key, const Sna
 
 absl::Status Catalogue::Scan(Table table, std::string_view prefix, std::string_view from, const RowFunction& row,
                              const Snapshot* snapshot) const {
-  const std::unique_ptr<rocksdb::Iterator> iterator(
-      database_->db->NewIterator(ReadOptionsAt(snapshot), database_->Family(table)));
-  for (iterator->Seek(ToSlice(std::max(prefix, from))); iterator->Valid(); iterator->Next()) {
-    if (!iterator->key().starts_with(ToSlice(prefix))) break;
-    ASSIGN_OR_RETURN(const bool more, row(ToView(iterator->key()), ToView(iterator->value())));
+  // The gate is not kept shut against a row function that reads other rows; the count keeps the database open.
+  std::shared_lock lock(database_->gate);
+  if (database_->db == nullptr) return Closed();
+  const Use use(&database_->users);
+  lock.unlock();
+  const std::unique_ptr<rocksdb::Iterator> iterator(database_->db->NewIterator(ReadOptionsAt(snapshot)));
+  const std::string full_prefix = KeyOf(table, prefix);
+  for (iterator->Seek(KeyOf(table, std::max(prefix, from))); iterator->Valid(); iterator->Next()) {
+    if (!iterator->key().starts_with(full_prefix)) break;
+    ASSIGN_OR_RETURN(const bool more, row(ToView(iterator->key()).substr(1), ToView(iterator->value())));
     if (!more) return absl::OkStatus();
   }
   return ToStatus(iterator->status(), StrCat("scan ", NameOf(table)));
 }
 
 absl::StatusOr<std::optional<std::string>> Catalogue::LastKey(Table table, std::string_view prefix) const {
-  const std::unique_ptr<rocksdb::Iterator> iterator(
-      database_->db->NewIterator(rocksdb::ReadOptions(), database_->Family(table)));
-  std::string last = std::string(prefix) + std::string(16, '\xff');  // Keys go on by at most eight bytes.
-  iterator->SeekForPrev(last);
-  if (!iterator->status().ok()) return ToStatus(iterator->status(), StrCat("scan ", NameOf(table)));
-  if (!iterator->Valid() || !iterator->key().starts_with(ToSlice(prefix))) return std::optional<std::string>();
-  return std::optional<std::string>(iterator->key().ToString());
+  const std::shared_lock lock(database_->gate);
+  if (database_->db == nullptr) return Closed();
+  const std::unique_ptr<rocksdb::Iterator> iterator(database_->db->NewIterator(rocksdb::ReadOptions()));
+  const std::string full_prefix = KeyOf(table, prefix);
+  iterator->SeekForPrev(full_prefix + std::string(16, '\xff'));  // Keys go on by at most eight bytes.
+  RETURN_IF_ERROR(ToStatus(iterator->status(), StrCat("scan ", NameOf(table))));
+  if (!iterator->Valid() || !iterator->key().starts_with(full_prefix)) return std::optional<std::string>();
+  return std::optional<std::string>(iterator->key().ToString().substr(1));
 }
 
-std::unique_ptr<Catalogue::Snapshot> Catalogue::TakeSnapshot() const {
-  return std::make_unique<RocksSnapshot>(database_->db.get());
+absl::StatusOr<std::unique_ptr<Catalogue::Snapshot>> Catalogue::TakeSnapshot() const {
+  const std::shared_lock lock(database_->gate);
+  if (database_->db == nullptr) return Closed();
+  return std::make_unique<RocksSnapshot>(database_->db.get(), &database_->users);
 }
 
 absl::Status ParseRow(Table table, std::string_view key, std::string_view value, google::protobuf::MessageLite* row) {

@@ -74,6 +74,8 @@ class Catalogue {
   Catalogue(const Catalogue&) = delete;
   Catalogue& operator=(const Catalogue&) = delete;
 
+  // RESOURCE_EXHAUSTED: no room; nothing was written, and a later write may succeed. Any other error: the disk failed,
+  // and only a restart tells what was written; every later write fails.
   absl::Status Write(const Batch& batch, Durability durability);
 
   // True and the row, or false if there is none. DATA_LOSS if the row cannot be read.
@@ -91,7 +93,7 @@ class Catalogue {
   // The last key that begins with `prefix`.
   absl::StatusOr<std::optional<std::string>> LastKey(Table table, std::string_view prefix) const;
 
-  std::unique_ptr<Snapshot> TakeSnapshot() const;
+  absl::StatusOr<std::unique_ptr<Snapshot>> TakeSnapshot() const;
 
  private:
   class Database;

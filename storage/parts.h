@@ -44,7 +44,7 @@ absl::StatusOr<std::vector<GarbageItem>> CollectGarbageOf(Parts* parts, const Ga
 absl::StatusOr<std::vector<std::string>> ExplainAlive(const Parts& parts, std::string_view name);
 // Files that no record names and that are older than `grace`.
 absl::StatusOr<std::vector<GarbageItem>> FindOrphans(const Parts& parts, absl::Duration grace);
-std::unique_ptr<Verification> MakeVerification(const Parts& parts);
+absl::StatusOr<std::unique_ptr<Verification>> MakeVerification(const Parts& parts);
 
 }  // namespace editd::storage
 

@@ -43,9 +43,11 @@ class Publisher {
 
     if (request_.finish) request_.finish(published_, &request_.job, &request_.events);
     if (request_.job.id() != 0) parts_.jobs->Put(request_.job, request_.events, &batch_);
-    RETURN_IF_ERROR(parts_.catalogue->Write(batch_, Catalogue::Durability::kSynced));
+    const absl::Status written = parts_.catalogue->Write(batch_, Catalogue::Durability::kSynced);
+    // Where it is not known what was written, the pack must stay: the next start may find that it is named.
+    if (!absl::IsResourceExhausted(written)) moves_.Keep();
+    RETURN_IF_ERROR(written);
 
-    moves_.Keep();
     parts_.assets->Added(adopted_);
     if (new_pack_.has_value()) parts_.packs[request_.pack] = *new_pack_;
     if (lineage_.has_value()) parts_.lineage.Put(published_.version, *lineage_);

@@ -23,11 +23,11 @@ using std::chrono::steady_clock;
 
 class Verifier : public Verification {
  public:
-  explicit Verifier(const Parts& parts)
+  Verifier(const Parts& parts, std::unique_ptr<Catalogue::Snapshot> snapshot)
       : catalogue_(*parts.catalogue),
         layout_(*parts.layout),
         threads_(parts.options.threads),
-        snapshot_(catalogue_.TakeSnapshot()) {}
+        snapshot_(std::move(snapshot)) {}
 
   absl::StatusOr<VerifyProgress> Run(const std::function<bool(const VerifyProgress&)>& report) override {
     report_ = &report;
@@ -310,6 +310,9 @@ class Verifier : public Verification {
 
 }  // namespace
 
-std::unique_ptr<Verification> MakeVerification(const Parts& parts) { return std::make_unique<Verifier>(parts); }
+absl::StatusOr<std::unique_ptr<Verification>> MakeVerification(const Parts& parts) {
+  ASSIGN_OR_RETURN(std::unique_ptr<Catalogue::Snapshot> snapshot, parts.catalogue->TakeSnapshot());
+  return std::make_unique<Verifier>(parts, std::move(snapshot));
+}
 
 }  // namespace editd::storage

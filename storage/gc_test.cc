@@ -1,0 +1,208 @@
+#include <sys/stat.h>
+
+#include "storage/testing.h"
+
+namespace editd::storage {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::SizeIs;
+using ::testing::UnorderedElementsAre;
+
+constexpr absl::Duration kLong = absl::Hours(24 * 30);
+
+class GarbageTest : public StoreTest {
+ protected:
+  std::vector<GarbageItem> Collect(bool dry_run = false) {
+    GarbageOptions options;
+    options.dry_run = dry_run;
+    absl::StatusOr<std::vector<GarbageItem>> items = store().CollectGarbage(options);
+    EXPECT_OK(items);
+    return *std::move(items);
+  }
+  // "version", "pack", ... of each item that goes.
+  static std::vector<GarbageKind> Kinds(const std::vector<GarbageItem>& items) {
+    std::vector<GarbageKind> kinds;
+    for (const GarbageItem& item : items) {
+      if (!item.stays) kinds.push_back(item.kind);
+    }
+    return kinds;
+  }
+  editd::v1::Job FinishedJob(uint64_t id) {
+    editd::v1::Job job;
+    job.set_id(id);
+    job.set_state(editd::v1::JOB_STATE_SUCCEEDED);
+    job.mutable_ended()->set_seconds(absl::ToUnixSeconds(now_));
+    return job;
+  }
+};
+
+TEST_F(GarbageTest, WhatNoRefReachesGoesAndItsLineageStays) {
+  const Id base = Publish({{{"a", std::string(5000, 'a')}}, {{"config.json", "base"}}, {}, "1"});
+  const Id child = Publish({{{"a", "other"}}, {{"config.json", "child"}}, {base}, "2"}, "smol");
+  now_ += kLong;
+  EXPECT_THAT(Kinds(Collect(true)),
+              UnorderedElementsAre(GarbageKind::kVersion, GarbageKind::kPack, GarbageKind::kAsset));
+  EXPECT_THAT(Files("packs"), SizeIs(2));
+  EXPECT_THAT(Collect(), SizeIs(3));
+  EXPECT_THAT(Files("packs"), SizeIs(1));
+  EXPECT_THAT(Files("assets"), SizeIs(1));
+  for (int round = 0; round < 2; ++round) {
+    EXPECT_THAT(store().Ancestors(child), ElementsAre(base));
+    ASSERT_OK_AND_ASSIGN(const editd::v1::Version tombstone, store().GetVersion(base, false));
+    EXPECT_TRUE(tombstone.tombstone());
+    EXPECT_THAT(store().GetVersion(base, true),
+                StatusIs(absl::StatusCode::kFailedPrecondition, HasSubstr("was garbage-collected")));
+    EXPECT_THAT(store().MoveRef("old", Id{}, base, {}),
+                StatusIs(absl::StatusCode::kFailedPrecondition, HasSubstr("lineage")));
+    EXPECT_FALSE(store().FindRecipe(Sha256::Of("1")).has_value());
+    EXPECT_EQ(store().Stats().tombstones, 1u);
+    EXPECT_EQ(store().Stats().versions, 1u);
+    EXPECT_OK(store().GetVersion(child, true));
+    EXPECT_THAT(Verify(), IsEmpty());
+    Reopen();
+  }
+  EXPECT_THAT(Collect(), IsEmpty());
+}
+
+TEST_F(GarbageTest, ATombstoneComesBackWhenItIsMadeAgain) {
+  const Made made = {{{"a", "bytes"}}, {{"f", "x"}}, {}};
+  const Id id = Publish(made);
+  now_ += kLong;
+  Collect();
+  EXPECT_EQ(Publish(made, "smol"), id);
+  EXPECT_OK(store().GetVersion(id, true));
+  EXPECT_EQ(store().FindRecipe(Sha256::Of("recipe")), id);
+  EXPECT_EQ(store().Stats().tombstones, 0u);
+  EXPECT_THAT(Verify(), IsEmpty());
+}
+
+TEST_F(GarbageTest, YoungVersionsStay) {
+  const Id id = Publish({{{"a", "1"}}, {{"f", "x"}}, {}});
+  now_ += absl::Minutes(30);
+  EXPECT_THAT(Collect(), IsEmpty());
+  ASSERT_OK_AND_ASSIGN(const std::vector<std::string> why, store().WhyAlive(id.Hex()));
+  EXPECT_THAT(why, ElementsAre(HasSubstr("so it is young")));
+  now_ += absl::Hours(1);
+  EXPECT_THAT(Collect(), SizeIs(3));
+}
+
+TEST_F(GarbageTest, GraceOfZeroTakesEvenTheNewest) {
+  Publish({{{"a", "1"}}, {{"f", "x"}}, {}});
+  GarbageOptions options;
+  options.grace = absl::ZeroDuration();
+  ASSERT_OK_AND_ASSIGN(const std::vector<GarbageItem> items, store().CollectGarbage(options));
+  EXPECT_THAT(items, SizeIs(3));
+  EXPECT_EQ(store().Stats().assets, 0u);
+}
+
+TEST_F(GarbageTest, AMoveCanBeUndoneWithinTheWindow) {
+  const Id first = Publish({{{"a", "1"}}, {}, {}, "1"}, "smol");
+  now_ += kLong;
+  Publish({{{"a", "2"}}, {}, {}, "2"}, "smol");
+  now_ += absl::Hours(24);
+  EXPECT_THAT(Collect(), IsEmpty());
+  ASSERT_OK_AND_ASSIGN(const std::vector<std::string> why, store().WhyAlive("smol@v1"));
+  EXPECT_THAT(why, ElementsAre(HasSubstr("ref smol pointed at it until")));
+  now_ += absl::Hours(24 * 7);
+  EXPECT_THAT(Collect(), SizeIs(2));
+  EXPECT_TRUE(store().GetVersion(first, false)->tombstone());
+}
+
+TEST_F(GarbageTest, UnfinishedJobsKeepTheirInputsAndFiles) {
+  const Id input = Publish({{{"a", "1"}}, {}, {}});
+  ASSERT_OK_AND_ASSIGN(const Store::Asset corpus, store().PutAssetBytes("text", "envi.txt"));
+  editd::v1::Job job;
+  job.set_id(5);
+  job.set_state(editd::v1::JOB_STATE_PENDING);
+  job.add_input_versions(input.Hex());
+  job.add_files()->set_path("envi.txt");
+  job.mutable_files(0)->add_entries()->set_asset(corpus.id.Hex());
+  ASSERT_OK(store().PutJob(job));
+  now_ += kLong;
+  EXPECT_THAT(Collect(), IsEmpty());
+  EXPECT_THAT(*store().WhyAlive(input.Hex()), ElementsAre("job 5 reads it"));
+  EXPECT_THAT(*store().WhyAlive(corpus.id.Hex()), ElementsAre("job 5 -> its file envi.txt"));
+  job.set_state(editd::v1::JOB_STATE_FAILED);
+  ASSERT_OK(store().PutJob(job));
+  EXPECT_THAT(Kinds(Collect()), UnorderedElementsAre(GarbageKind::kVersion, GarbageKind::kPack, GarbageKind::kAsset));
+  EXPECT_THAT(Verify(), IsEmpty());
+}
+
+TEST_F(GarbageTest, FilesStayAsLongAsTheVersionThatWasMadeFromThem) {
+  const Id output = Publish({{{"a", "1"}}, {}, {}}, "smol");
+  ASSERT_OK_AND_ASSIGN(const Store::Asset corpus, store().PutAssetBytes("text", "envi.txt"));
+  ASSERT_OK_AND_ASSIGN(const Store::Asset exported, store().PutAssetBytes("bytes", "model.safetensors"));
+  editd::v1::Job job = FinishedJob(5);
+  job.set_output_version(output.Hex());
+  job.add_files()->add_entries()->set_asset(corpus.id.Hex());
+  job.add_exported()->set_asset(exported.id.Hex());
+  ASSERT_OK(store().PutJob(job));
+  now_ += absl::Minutes(5);
+  EXPECT_THAT(Collect(), IsEmpty());
+  now_ += kLong;
+  EXPECT_THAT(Kinds(Collect()), ElementsAre(GarbageKind::kAsset));
+  EXPECT_TRUE(store().HasAsset(corpus.id));
+  EXPECT_FALSE(store().HasAsset(exported.id));
+}
+
+TEST_F(GarbageTest, APackThatIsDeadInPartStays) {
+  const Id base = Publish({{{"a", std::string(1000, 'a')}, {"b", std::string(3000, 'b')}}, {}, {}, "1"});
+  Publish({{{"b", std::string(3000, 'b')}}, {}, {base}, "2"}, "smol");
+  now_ += kLong;
+  const std::vector<GarbageItem> items = Collect();
+  ASSERT_THAT(items, SizeIs(2));
+  EXPECT_TRUE(items[1].stays);
+  EXPECT_EQ(items[1].bytes, 1000u);
+  EXPECT_THAT(items[1].reason, HasSubstr("only 1 of its 2 tensors"));
+  EXPECT_THAT(*store().WhyAlive(items[1].id), ElementsAre(HasSubstr("ref smol -> version ")));
+  EXPECT_THAT(Verify(), IsEmpty());
+}
+
+TEST_F(GarbageTest, AnAssetThatIsPutAgainIsYoungAgain) {
+  ASSERT_OK_AND_ASSIGN(const Store::Asset asset, store().PutAssetBytes("text", "a.txt"));
+  now_ += kLong;
+  ASSERT_OK(store().PutAssetBytes("text", "b.txt"));
+  EXPECT_THAT(Collect(), IsEmpty());
+  EXPECT_THAT(*store().WhyAlive(asset.id.Hex()), ElementsAre("it was put a short time ago"));
+}
+
+TEST_F(GarbageTest, WhyOfAFileLeadsBackToTheRef) {
+  const Id id = Publish({{}, {{"config.json", "{}"}}, {}}, "smol");
+  ASSERT_OK_AND_ASSIGN(const editd::v1::Version version, store().GetVersion(id, true));
+  now_ += kLong;
+  EXPECT_THAT(*store().WhyAlive(version.files(0).asset()),
+              ElementsAre(StrCat("ref smol -> version ", id.Hex().substr(0, 12), " -> file config.json")));
+  EXPECT_THAT(store().WhyAlive("nothing"), StatusIs(absl::StatusCode::kNotFound, HasSubstr("nothing")));
+  EXPECT_THAT(store().WhyAlive(Sha256::Of("x").Hex()),
+              StatusIs(absl::StatusCode::kNotFound, HasSubstr("no version, pack or asset")));
+}
+
+TEST_F(GarbageTest, OrphansGo) {
+  const std::string orphan = path() + "/assets/cd/" + std::string(64, 'c');
+  std::filesystem::create_directories(path() + "/assets/cd");
+  ASSERT_OK(WriteFileAtomically(orphan, "1234"));
+  EXPECT_THAT(Collect(), IsEmpty());
+  now_ += kLong;
+  const std::vector<GarbageItem> items = Collect();
+  ASSERT_THAT(items, SizeIs(1));
+  EXPECT_EQ(items[0].id, "assets/cd/" + std::string(64, 'c'));
+  EXPECT_FALSE(std::filesystem::exists(orphan));
+}
+
+TEST_F(GarbageTest, ATreeWithoutItsFilesIsForgotten) {
+  ASSERT_OK_AND_ASSIGN(const Store::Asset asset, store().PutAssetBytes("text", "a.txt"));
+  editd::v1::FileEntry entry;
+  entry.set_name("a.txt");
+  entry.set_asset(asset.id.Hex());
+  ASSERT_OK_AND_ASSIGN(const Id tree, store().PutTree({entry}));
+  EXPECT_THAT(*store().GetTree(tree), SizeIs(1));
+  now_ += kLong;
+  Collect();
+  EXPECT_FALSE(store().GetTree(tree).ok());
+}
+
+}  // namespace
+}  // namespace editd::storage
