@@ -16,11 +16,13 @@ The seed is printed; the same seed makes the same choices (not the same timing).
 import argparse
 import json
 import os
+import pathlib
 import random
 import signal
 import sys
 import time
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "integration"))
 import tiny_model
 from harness import Editd, TEST_PLUGINS, wait_for
 
@@ -131,7 +133,7 @@ def main():
     print(f"--rounds {arguments.rounds} --seed {arguments.seed}", flush=True)
     with Editd(config=TEST_PLUGINS + "max_running = 2\n") as editd:
         editd.import_model(tiny_model.write(editd.path("tiny")), "tiny")
-        editd.write("text.txt", tiny_model.TEXT)
+        editd.write("text.txt", tiny_model.ENGLISH)
         checker = Checker(editd)
         for number in range(1, arguments.rounds + 1):
             try:

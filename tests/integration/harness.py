@@ -58,6 +58,7 @@ class Editd:
 
     def __exit__(self, kind, error, traceback):
         if error is not None and self.log.exists():
+            print(f"--- the daemon {'runs' if not self.process or self.process.poll() is None else f'ended with {self.process.returncode}'}")
             print(f"--- the end of {self.log}\n" + "\n".join(self.log.read_text(errors="replace").splitlines()[-30:]))
         if self.process:
             self.kill()
@@ -146,11 +147,11 @@ class Editd:
         return self.ctl("--json", *arguments).json()
 
     def refused(self, *arguments, stdin=None):
-        """Runs editctl, which must fail; returns what it said on standard error."""
+        """Runs editctl, which must fail; returns what it said: how a job ended stands on standard output."""
         finished = self.ctl(*arguments, code=None, stdin=stdin)
         if finished.code == 0:
             raise AssertionError(f"a failure was expected\n{finished}")
-        return finished.err
+        return finished.out + finished.err
 
     def submit(self, spec, *options):
         """Submits a spec's text, waits, and returns the last object that --json printed."""

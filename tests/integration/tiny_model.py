@@ -15,9 +15,10 @@ import re
 import struct
 
 HIDDEN, LAYERS, HEADS, KV_HEADS, INTERMEDIATE = 32, 2, 4, 2, 64
-TEXT = """The model reads the text and says what comes next. What the trim keeps, the model can say; the rest it cannot.
+ENGLISH = """The model reads the text and says what comes next. What the trim keeps, the model can say; the rest it cannot.
 A version is never changed: an edit makes a new version, and the lineage tells how. The daemon writes, the worker computes.
-Mô hình đọc văn bản và nói điều tiếp theo. Những gì được giữ lại thì mô hình nói được. Một phiên bản không bao giờ thay đổi:
+"""
+TEXT = ENGLISH + """Mô hình đọc văn bản và nói điều tiếp theo. Những gì được giữ lại thì mô hình nói được. Một phiên bản không bao giờ thay đổi:
 mỗi lần sửa tạo ra một phiên bản mới, và phả hệ cho biết bằng cách nào. Tiếng Việt có nhiều dấu, tiếng Anh thì không có dấu.
 Le modèle lit le texte. Das Modell liest den Text. Модель читает текст. 模型读取文本。"""
 
