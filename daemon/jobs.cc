@@ -443,21 +443,35 @@ void Jobs::OnEnd(uint64_t id, Ended ended) {
   v1::Attempt* const attempt = LastAttempt(&entry.job);
   attempt->set_exit_status(ended.exit.status);
   attempt->set_peak_rss_bytes(ended.exit.peak_rss_bytes);
-  Verdict verdict = Classify(ended);
-  if (verdict.exit_class == v1::EXIT_CLASS_OK) {
-    const absl::Status published = Publish(&entry, *ended.reply);
-    if (published.ok()) return;
-    const bool invalid = published.code() == absl::StatusCode::kInvalidArgument ||
-                         published.code() == absl::StatusCode::kDataLoss ||
-                         published.code() == absl::StatusCode::kFailedPrecondition;
-    verdict = {invalid ? v1::EXIT_CLASS_INVALID_OUTPUT : v1::EXIT_CLASS_COMMIT_FAILED,
-               std::string(published.message())};
+  const Verdict verdict = Classify(ended);
+  if (verdict.exit_class != v1::EXIT_CLASS_OK) {
+    EndAttempt(&entry, verdict.exit_class, verdict.message);
+    return;
   }
-  EndAttempt(&entry, verdict.exit_class, verdict.message);
+  auto publication = MakePublication(entry.job, *ended.reply, *entry.inputs, entry.staging);
+  if (!publication.ok()) {
+    EndAttempt(&entry, v1::EXIT_CLASS_INVALID_OUTPUT, std::string(publication.status().message()));
+    return;
+  }
+  // Large files take seconds to hash: not on the core thread.
+  auto request = std::make_shared<storage::PublishRequest>(*std::move(publication));
+  auto reply = std::make_shared<v1::RunReply>(*std::move(ended.reply));
+  launch_thread_->Post([this, id, request, reply] {
+    const absl::Status hashed = HashStagedFiles(&request->files);
+    core_->Post([this, id, request, reply, hashed] {
+      Entry& entry = entries_.at(id);
+      const absl::Status published = hashed.ok() ? Publish(&entry, std::move(*request), *reply) : hashed;
+      if (published.ok()) return;
+      const bool invalid = published.code() == absl::StatusCode::kInvalidArgument ||
+                           published.code() == absl::StatusCode::kDataLoss ||
+                           published.code() == absl::StatusCode::kFailedPrecondition;
+      EndAttempt(&entry, invalid ? v1::EXIT_CLASS_INVALID_OUTPUT : v1::EXIT_CLASS_COMMIT_FAILED,
+                 std::string(published.message()));
+    });
+  });
 }
 
-absl::Status Jobs::Publish(Entry* entry, const v1::RunReply& reply) {
-  ASSIGN_OR_RETURN(storage::PublishRequest request, MakePublication(entry->job, reply, *entry->inputs, entry->staging));
+absl::Status Jobs::Publish(Entry* entry, storage::PublishRequest request, const v1::RunReply& reply) {
   google::protobuf::Any result;
   if (!reply.result().empty() && !result.ParseFromString(reply.result())) {
     return absl::InvalidArgumentError("the plugin's result is no google.protobuf.Any");

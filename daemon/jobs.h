@@ -83,7 +83,7 @@ class Jobs {
   void OnStarted(uint64_t id, pid_t pid);
   void OnEvents(uint64_t id, const std::vector<WorkerEvent>& events);
   void OnEnd(uint64_t id, Ended ended);
-  absl::Status Publish(Entry* entry, const v1::RunReply& reply);
+  absl::Status Publish(Entry* entry, storage::PublishRequest request, const v1::RunReply& reply);
   // The present attempt ended so; the job goes to its next state.
   void EndAttempt(Entry* entry, v1::ExitClass exit_class, const std::string& message);
   void AttemptOver(Entry* entry);

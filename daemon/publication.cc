@@ -1,10 +1,15 @@
 #include "daemon/publication.h"
 
+#include <fcntl.h>
+#include <sys/stat.h>
+
 #include <map>
 #include <set>
+#include <thread>
 
 #include "storage/base/dtype.h"
 #include "storage/base/strings.h"
+#include "storage/base/tree_hash.h"
 
 namespace editd::daemon {
 namespace {
@@ -126,6 +131,23 @@ absl::StatusOr<storage::PublishRequest> MakePublication(const v1::Job& job, cons
     ASSIGN_OR_RETURN(request.ref_expected, Id::FromHex(job.output_ref_expected()));
   }
   return request;
+}
+
+absl::Status HashStagedFiles(std::vector<storage::StagedFile>* files) {
+  for (storage::StagedFile& file : *files) {
+    if (file.path.empty()) continue;
+    const UniqueFd fd(::open(file.path.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
+    if (!fd.valid())
+      return absl::InvalidArgumentError(StrCat("the worker did not leave \"", file.name, "\" in staging"));
+    struct stat info;
+    if (::fstat(fd.get(), &info) != 0 || !S_ISREG(info.st_mode)) {
+      return absl::InvalidArgumentError(StrCat("what the worker left as \"", file.name, "\" is no regular file"));
+    }
+    ASSIGN_OR_RETURN(file.asset, HashFile(ContentKind::Asset(), fd.get(), 0, static_cast<uint64_t>(info.st_size),
+                                          std::thread::hardware_concurrency(), file.name));
+    RETURN_IF_ERROR(SyncData(fd.get(), file.name));
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace editd::daemon

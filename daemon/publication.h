@@ -21,6 +21,10 @@ namespace editd::daemon {
 absl::StatusOr<storage::PublishRequest> MakePublication(const v1::Job& job, const v1::RunReply& reply,
                                                         const JobInputs& inputs, const std::string& staging);
 
+// Hashes the staged files and puts them on the disk, so that the core thread need not. Takes as long as the files are
+// large; any thread.
+absl::Status HashStagedFiles(std::vector<storage::StagedFile>* files);
+
 }  // namespace editd::daemon
 
 #endif  // EDITD_DAEMON_PUBLICATION_H_

@@ -188,15 +188,18 @@ std::unordered_map<Id, Assets::Entry> Assets::List() const {
   return index_;
 }
 
-absl::StatusOr<Assets::Adopted> Assets::Adopt(const std::string& path, std::string_view name, Moves* moves,
-                                              Catalogue::Batch* batch) {
+absl::StatusOr<Assets::Adopted> Assets::Adopt(const std::string& path, std::string_view name, const Id& known,
+                                              Moves* moves, Catalogue::Batch* batch) {
   UniqueFd file(::open(path.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC));
   if (!file.valid()) return ErrnoStatus(errno, StrCat("open ", path));
   Adopted adopted;
   adopted.name = name;
   ASSIGN_OR_RETURN(adopted.asset.size, RegularSize(file.get(), path));
-  ASSIGN_OR_RETURN(adopted.asset.id,
-                   HashFile(ContentKind::Asset(), file.get(), 0, adopted.asset.size, options_->threads, path));
+  adopted.asset.id = known;
+  if (known.empty()) {
+    ASSIGN_OR_RETURN(adopted.asset.id,
+                     HashFile(ContentKind::Asset(), file.get(), 0, adopted.asset.size, options_->threads, path));
+  }
   std::lock_guard lock(mutex_);
   ASSIGN_OR_RETURN(const bool there, Touch(adopted.asset.id));
   if (there) return adopted;

@@ -35,13 +35,14 @@ class Assets {
   std::unordered_map<Id, Entry> List() const;
 
   // Takes the file at `path` (in staging) as part of a publish: hashes it, and if it is new moves it (`moves`) and adds
-  // its row to `batch`. When the batch is written, Added makes it known.
+  // its row to `batch`. When the batch is written, Added makes it known. `known` is the content's hash, or empty.
   struct Adopted {
     Store::Asset asset;
     std::string name;
     bool fresh = false;
   };
-  absl::StatusOr<Adopted> Adopt(const std::string& path, std::string_view name, Moves* moves, Catalogue::Batch* batch);
+  absl::StatusOr<Adopted> Adopt(const std::string& path, std::string_view name, const Id& known, Moves* moves,
+                                Catalogue::Batch* batch);
   void Added(const std::vector<Adopted>& assets);
 
   // Removes those of `ids` that were last touched before `before` (Unix seconds), records first. Returns the ids

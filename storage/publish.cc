@@ -77,7 +77,8 @@ class Publisher {
         entry.set_asset(file.asset.Hex());
         entry.set_size(asset->size);
       } else {
-        ASSIGN_OR_RETURN(Assets::Adopted adopted, parts_.assets->Adopt(file.path, file.name, &moves_, &batch_));
+        ASSIGN_OR_RETURN(Assets::Adopted adopted,
+                         parts_.assets->Adopt(file.path, file.name, file.asset, &moves_, &batch_));
         entry.set_asset(adopted.asset.id.Hex());
         entry.set_size(adopted.asset.size);
         if (adopted.fresh && counted.insert(adopted.asset.id).second) published_.bytes_written += adopted.asset.size;

@@ -59,7 +59,7 @@ struct MoveCause {
 struct StagedFile {
   std::string name;  // In the version ("config.json"), or for the client that fetches an export.
   std::string path;  // Where it lies now (in staging); it is moved into the store. Empty: `asset` is stored already.
-  Id asset;          // Used if `path` is empty.
+  Id asset;          // If `path` is empty. Beside a path: the hash of its content, if the caller took it already.
   bool exported = false;  // True: goes to Job.exported; no part of the version.
 };
 
