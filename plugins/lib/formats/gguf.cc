@@ -88,7 +88,7 @@ class Reader {
 
 absl::StatusOr<std::string_view> Reader::Take(uint64_t size, std::string_view what) {
   if (size > left()) {
-    return Error(what, " at byte ", at_, " has ", size, " bytes, but the file ends at ", file_.size(), kDamaged);
+    return Error(what, " needs ", size, " bytes from byte ", at_, " on, but the file ends at ", file_.size(), kDamaged);
   }
   const std::string_view bytes = file_.substr(at_, size);
   at_ += size;
