@@ -71,6 +71,16 @@ absl::StatusOr<Json> ParseJson(std::string_view content, std::string_view name) 
   }
 }
 
+// "minCount" -> "min_count"
+std::string SnakeCase(std::string_view name) {
+  std::string snake;
+  for (const char c : name) {
+    if (c >= 'A' && c <= 'Z') snake += '_';
+    snake += c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+  }
+  return snake;
+}
+
 class Walk {
  public:
   Walk(std::string_view content, std::string_view name, const PluginTypes& types)
@@ -89,7 +99,7 @@ class Walk {
         std::vector<std::string> known;
         for (int i = 0; i < type.field_count(); ++i) known.push_back(type.field(i)->name());
         Add(PlaceOfKey(content_, key), path,
-            StrCat(type.name(), " has no field \"", key, "\"", DidYouMean(key, known)));
+            StrCat(type.name(), " has no field \"", key, "\"", DidYouMean(SnakeCase(key), known)));
         continue;
       }
       const std::string field_path = path.empty() ? field->name() : StrCat(path, ".", field->name());

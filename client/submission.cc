@@ -153,7 +153,12 @@ int TellOutcome(Session* session, const v1::Job& job) {
     const bool good = job.state() == v1::JOB_STATE_SUCCEEDED;
     const Outcome outcome = DescribeOutcome(job, *session->types());
     if (!session->quiet && !outcome.result.empty()) session->Print(outcome.result);
-    session->Print(session->Colour(good ? "32" : "31", outcome.summary) + "\n");
+    if (good) {
+      session->Print(session->Colour("32", outcome.summary) + "\n");
+    } else {
+      std::fflush(stdout);
+      std::fprintf(stderr, "editctl: %s\n", outcome.summary.c_str());
+    }
     session->Note(StrCat("next: ", outcome.next, "\n"));
   }
   return job.state() == v1::JOB_STATE_SUCCEEDED ? kExitOk : kExitFailed;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "client/format.h"
 #include "client/table.h"
@@ -17,7 +18,6 @@ constexpr double kPlainShare = 0.1;    // or this much more is done.
 
 constexpr std::string_view kRed = "\x1b[31m";
 constexpr std::string_view kYellow = "\x1b[33m";
-constexpr std::string_view kGreen = "\x1b[32m";
 constexpr std::string_view kDim = "\x1b[2m";
 constexpr std::string_view kReset = "\x1b[0m";
 
@@ -30,6 +30,7 @@ double Share(const v1::Progress& progress) {
 
 void WatchView::OnEvent(const v1::Event& event) {
   job_ = event.job();
+  if (!held_back_.empty()) Line(std::exchange(held_back_, ""));
   switch (event.kind_case()) {
     case v1::Event::kState:
       OnState(event.job(), event.state());
@@ -71,8 +72,14 @@ void WatchView::OnState(uint64_t job, const v1::StateChange& change) {
   if (!change.message().empty()) StrAppend(&text, ": ", change.message());
   has_progress_ = false;
   if (target_.quiet) return;
-  const bool failed = change.to() == v1::JOB_STATE_FAILED || change.to() == v1::JOB_STATE_CANCELLED;
-  Line(text, failed ? kRed : change.to() == v1::JOB_STATE_SUCCEEDED ? kGreen : "");
+  const bool final = change.to() == v1::JOB_STATE_FAILED || change.to() == v1::JOB_STATE_CANCELLED ||
+                     change.to() == v1::JOB_STATE_SUCCEEDED;
+  if (final) {
+    Erase();
+    held_back_ = text;
+  } else {
+    Line(text);
+  }
 }
 
 void WatchView::OnProgress(const v1::Progress& progress) {

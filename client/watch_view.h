@@ -56,6 +56,8 @@ class WatchView {
 
   const ViewTarget target_;
   uint64_t job_ = 0;
+  // A final state waits for a further event (a retry): if none comes, the caller tells how the job ended.
+  std::string held_back_;
   v1::Progress progress_;
   bool has_progress_ = false;
   std::deque<Sample> samples_;

@@ -35,6 +35,7 @@ absl::StatusOr<int> RunSubmit(Session* session, const SubmitOptions& options) {
 }
 
 absl::StatusOr<int> RunValidate(Session* session, const std::string& file) {
+  const std::string name = file == "-" ? "standard input" : file;
   ASSIGN_OR_RETURN(const v1::SubmitRequest prepared, PrepareSubmission(session, file));
   v1::ValidateRequest request;
   *request.mutable_spec() = prepared.spec();
@@ -45,10 +46,15 @@ absl::StatusOr<int> RunValidate(Session* session, const std::string& file) {
     session->PrintJson(response);
     return response.findings().empty() ? kExitOk : kExitFailed;
   }
-  for (const std::string& finding : response.findings()) session->Print(StrCat(file, ": ", finding, "\n"));
-  if (!response.findings().empty()) return kExitFailed;
+  if (!response.findings().empty()) {
+    std::string all;
+    for (const std::string& finding : response.findings()) {
+      StrAppend(&all, all.empty() ? "" : "\n", name, ": ", finding);
+    }
+    return absl::InvalidArgumentError(all);
+  }
   const v1::Job& job = response.job();
-  session->Print(StrCat(file, ": good\n"));
+  session->Print(StrCat(name, ": good\n"));
   for (int i = 0; i < job.input_versions_size() && i < job.spec().input_size(); ++i) {
     session->Print(StrCat("  reads   ", job.spec().input(i).model(), " = ", ShortId(job.input_versions(i)), "\n"));
   }

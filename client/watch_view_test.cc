@@ -1,0 +1,154 @@
+#include "client/watch_view.h"
+
+#include "storage/base/strings.h"
+#include "storage/base/testing.h"
+
+namespace editd::client {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+using ::testing::Not;
+using ::testing::StartsWith;
+
+// What a terminal shows, or a pipe gets, under a clock that only the test moves.
+class WatchViewTest : public ::testing::Test {
+ protected:
+  WatchView Make(bool terminal, bool quiet = false) {
+    ViewTarget target;
+    target.terminal = terminal;
+    target.quiet = quiet;
+    target.width = [this] { return width_; };
+    target.now = [this] { return now_; };
+    target.write = [this](std::string_view bytes) { written_ += bytes; };
+    return WatchView(target);
+  }
+  static v1::Event Progress(uint64_t done, uint64_t total, const std::string& phase = "encode") {
+    v1::Event event;
+    event.set_job(7);
+    event.mutable_progress()->set_phase(phase);
+    event.mutable_progress()->set_done(done);
+    event.mutable_progress()->set_total(total);
+    event.mutable_progress()->set_unit("bytes");
+    return event;
+  }
+  static v1::Event Log(const std::string& text) {
+    v1::Event event;
+    event.set_job(7);
+    event.mutable_log()->set_text(text);
+    return event;
+  }
+  static v1::Event State(v1::JobState state, const std::string& message = "") {
+    v1::Event event;
+    event.set_job(7);
+    event.mutable_state()->set_to(state);
+    event.mutable_state()->set_message(message);
+    return event;
+  }
+  // The last thing drawn over the current line.
+  std::string LastDrawn() const {
+    const size_t at = written_.rfind("\r\x1b[K");
+    return at == std::string::npos ? "" : written_.substr(at + 4);
+  }
+  size_t Draws() const {
+    size_t count = 0;
+    for (size_t at = 0; (at = written_.find("\r\x1b[Kjob", at)) != std::string::npos; ++at) ++count;
+    return count;
+  }
+
+  size_t width_ = 100;
+  double now_ = 1000;
+  std::string written_;
+};
+
+TEST_F(WatchViewTest, PipeGetsProgressEachTenSecondsOrTenPercent) {
+  WatchView view = Make(/*terminal=*/false);
+  for (int i = 0; i <= 1000; ++i) {  // 100 s, of which each second is one percent.
+    now_ = 1000 + i * 0.1;
+    view.OnEvent(Progress(static_cast<uint64_t>(i) * 100'000, 100'000'000));
+    view.Tick();
+  }
+  EXPECT_EQ(std::count(written_.begin(), written_.end(), '\n'), 11);
+  EXPECT_THAT(written_, HasSubstr("job 7: encode 50 % (50.0 MB of 100.0 MB, 1.0 MB/s)\n"));
+  EXPECT_THAT(written_, Not(HasSubstr("\r")));
+  EXPECT_THAT(written_, Not(HasSubstr("\x1b")));
+}
+
+TEST_F(WatchViewTest, TerminalGetsABarWithRateAndTimeLeft) {
+  WatchView view = Make(/*terminal=*/true);
+  view.OnEvent(Progress(0, 100'000'000));
+  now_ += 4;
+  view.OnEvent(Progress(40'000'000, 100'000'000));
+  EXPECT_EQ(LastDrawn(), "job 7  encode  [================>                       ]  40%  10.0 MB/s  ETA 6.0 s");
+}
+
+TEST_F(WatchViewTest, BarIsRedrawnAtMostTenTimesASecond) {
+  WatchView view = Make(/*terminal=*/true);
+  for (int i = 0; i < 1000; ++i) {
+    now_ += 0.001;
+    view.OnEvent(Progress(static_cast<uint64_t>(i), 1000));
+    view.Tick();
+  }
+  EXPECT_LE(Draws(), 11u);
+  EXPECT_GE(Draws(), 9u);
+}
+
+TEST_F(WatchViewTest, BarGoesOnWhenNothingComes) {
+  WatchView view = Make(/*terminal=*/true);
+  view.OnEvent(Progress(0, 0));
+  now_ += 3;
+  view.Tick();
+  EXPECT_EQ(LastDrawn(), "job 7  encode  0 B  3.0 s");
+}
+
+TEST_F(WatchViewTest, BarFitsANarrowTerminal) {
+  WatchView view = Make(/*terminal=*/true);
+  for (width_ = 1; width_ < 120; ++width_) {
+    written_.clear();
+    now_ += 1;
+    view.OnEvent(Progress(1'000'000 * width_, 900'000'000, "encode the corpus"));
+    EXPECT_LT(LastDrawn().size(), std::max<size_t>(width_, 20) + 2) << width_;  // "…" has three bytes.
+  }
+}
+
+TEST_F(WatchViewTest, LinesGoAboveTheBar) {
+  WatchView view = Make(/*terminal=*/true);
+  view.OnEvent(Progress(10, 100));
+  view.OnEvent(Log("half\x1b[2Jway"));
+  EXPECT_THAT(written_, HasSubstr("\r\x1b[K  half?[2Jway\n\r\x1b[Kjob 7  encode"));  // No escape gets through.
+  view.End();
+  EXPECT_EQ(LastDrawn(), "");
+}
+
+TEST_F(WatchViewTest, RateFollowsTheLastSeconds) {
+  WatchView view = Make(/*terminal=*/true);
+  uint64_t done = 0;
+  for (int i = 0; i < 100; ++i) {
+    view.OnEvent(Progress(done, 1'000'000'000));
+    now_ += 0.5;
+    done += i < 50 ? 10'000'000 : 1'000'000;
+  }
+  EXPECT_THAT(LastDrawn(), HasSubstr("2.0 MB/s"));
+}
+
+TEST_F(WatchViewTest, TheLastStateIsLeftToTheCaller) {
+  WatchView view = Make(/*terminal=*/false);
+  view.OnEvent(State(v1::JOB_STATE_RUNNING));
+  view.OnEvent(State(v1::JOB_STATE_FAILED, "asked to fail"));
+  EXPECT_EQ(written_, "job 7: running\n");
+  view.OnEvent(State(v1::JOB_STATE_PENDING));  // It was retried.
+  EXPECT_EQ(written_, "job 7: running\njob 7: failed: asked to fail\njob 7: pending\n");
+}
+
+TEST_F(WatchViewTest, QuietSaysNothing) {
+  WatchView view = Make(/*terminal=*/true, /*quiet=*/true);
+  view.OnEvent(State(v1::JOB_STATE_RUNNING));
+  view.OnEvent(Progress(10, 100));
+  view.OnEvent(Log("hello"));
+  now_ += 10;
+  view.Tick();
+  EXPECT_EQ(written_, "");
+}
+
+}  // namespace
+}  // namespace editd::client
