@@ -165,14 +165,6 @@ absl::Status Closed() {
 }
 }  // namespace
 
-struct Catalogue::Batch::Entry {
-  bool deletion;
-  std::string key;  // With its table's letter.
-  std::string value;
-};
-
-Catalogue::Batch::Batch() = default;
-Catalogue::Batch::~Batch() = default;
 void Catalogue::Batch::Put(Table table, std::string_view key, const google::protobuf::MessageLite& row) {
   entries_.push_back({false, KeyOf(table, key), row.SerializeAsString()});
 }
@@ -180,7 +172,6 @@ void Catalogue::Batch::PutBytes(Table table, std::string_view key, std::string_v
   entries_.push_back({false, KeyOf(table, key), std::string(value)});
 }
 void Catalogue::Batch::Delete(Table table, std::string_view key) { entries_.push_back({true, KeyOf(table, key), {}}); }
-bool Catalogue::Batch::empty() const { return entries_.empty(); }
 
 absl::StatusOr<std::unique_ptr<Catalogue>> Catalogue::Open(const std::string& path) {
   auto database = std::make_unique<Database>(path);

@@ -52,16 +52,18 @@ class Catalogue {
   // Changes that are made all or none.
   class Batch {
    public:
-    Batch();
-    ~Batch();
     void Put(Table table, std::string_view key, const google::protobuf::MessageLite& row);
     void PutBytes(Table table, std::string_view key, std::string_view value);
     void Delete(Table table, std::string_view key);
-    bool empty() const;
+    bool empty() const { return entries_.empty(); }
 
    private:
     friend class Catalogue;
-    struct Entry;
+    struct Entry {
+      bool deletion;
+      std::string key;  // With its table's letter.
+      std::string value;
+    };
     std::vector<Entry> entries_;
   };
 

@@ -22,6 +22,11 @@ uint32_t Lineage::IndexOf(const Id& id) {
   return entry->second;
 }
 
+void Lineage::Reserve(size_t versions) {
+  nodes_.reserve(versions);
+  index_.reserve(versions);
+}
+
 void Lineage::Put(const Id& id, const editd::v1::LineageRow& row) {
   const uint32_t index = IndexOf(id);
   const bool fresh = !nodes_[index].present;

@@ -35,6 +35,8 @@ class Lineage {
   // Adds a version, in any order; or changes one that is there (its parents stay).
   void Put(const Id& id, const editd::v1::LineageRow& row);
 
+  void Reserve(size_t versions);
+
   const Node* Find(const Id& id) const;
   std::span<const Node> nodes() const { return nodes_; }
   uint64_t next_number() const { return last_number_ + 1; }

@@ -20,15 +20,20 @@ namespace {
 constexpr size_t kMinPrefix = 4;
 constexpr size_t kCandidatesShown = 5;
 
+// In the order of publication, so that neighbours in the graph are neighbours in memory.
 absl::Status LoadLineage(Parts* parts) {
-  return parts->catalogue->Scan(Table::kLineage, "", "",
-                                [parts](std::string_view key, std::string_view value) -> absl::StatusOr<bool> {
-                                  editd::v1::LineageRow row;
-                                  RETURN_IF_ERROR(ParseRow(Table::kLineage, key, value, &row));
-                                  ASSIGN_OR_RETURN(const Id id, Id::FromBytes(key));
-                                  parts->lineage.Put(id, row);
-                                  return true;
-                                });
+  std::vector<std::pair<Id, editd::v1::LineageRow>> rows;
+  RETURN_IF_ERROR(parts->catalogue->Scan(
+      Table::kLineage, "", "", [&rows](std::string_view key, std::string_view value) -> absl::StatusOr<bool> {
+        ASSIGN_OR_RETURN(const Id id, Id::FromBytes(key));
+        RETURN_IF_ERROR(ParseRow(Table::kLineage, key, value, &rows.emplace_back(id, editd::v1::LineageRow()).second));
+        return true;
+      }));
+  std::sort(rows.begin(), rows.end(),
+            [](const auto& a, const auto& b) { return a.second.number() < b.second.number(); });
+  parts->lineage.Reserve(rows.size());
+  for (const auto& [id, row] : rows) parts->lineage.Put(id, row);
+  return absl::OkStatus();
 }
 
 absl::Status LoadPacks(Parts* parts) {
