@@ -134,7 +134,10 @@ double WatchView::Rate() const {
 std::string WatchView::PlainText() const {
   std::string text = StrCat("job ", job_, ": ", progress_.phase());
   if (progress_.total() > 0) StrAppend(&text, " ", static_cast<int>(Share(progress_) * 100), " %");
-  StrAppend(&text, " (", FormatAmount(static_cast<double>(progress_.done()), progress_.unit()));
+  // "3 of 12 files", "1.0 MB of 3.0 MB"
+  const bool bytes = progress_.unit() == "bytes";
+  const auto done = static_cast<double>(progress_.done());
+  StrAppend(&text, " (", FormatAmount(done, bytes || progress_.total() == 0 ? progress_.unit() : ""));
   if (progress_.total() > 0) {
     StrAppend(&text, " of ", FormatAmount(static_cast<double>(progress_.total()), progress_.unit()));
   }

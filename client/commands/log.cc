@@ -63,14 +63,7 @@ absl::StatusOr<int> RunLog(Session* session, const std::string& name) {
   if (!response.ok()) {
     return absl::IsNotFound(response.status()) ? WithNext(response.status(), "editctl models") : response.status();
   }
-  if (session->json) {
-    for (const v1::Version& version : response->versions()) {
-      session->TryLoadTypes(version.recipe().plugin());
-      session->PrintJson(version);
-    }
-    return kExitOk;
-  }
-  // Nearest first as it comes; people read from the base on.
+  // Nearest first as it comes; told from the base on.
   std::vector<const v1::Version*> steps;
   std::map<std::string, const v1::Version*> by_id;
   for (const v1::Version& version : response->versions()) {
@@ -79,6 +72,11 @@ absl::StatusOr<int> RunLog(Session* session, const std::string& name) {
   }
   std::reverse(steps.begin(), steps.end());
   for (const v1::Version* step : steps) {
+    if (session->json) {
+      session->TryLoadTypes(step->recipe().plugin());
+      session->PrintJson(*step);
+      continue;
+    }
     const auto parent = step->parents().empty() ? by_id.end() : by_id.find(step->parents(0).version());
     PrintStep(session, *step, parent == by_id.end() ? nullptr : parent->second);
   }

@@ -129,7 +129,7 @@ absl::StatusOr<int> RunVerify(Session* session) {
   if (!session->json) {
     session->Print(StrCat(Plural(last.versions(), "version"), ", ", Plural(last.packs(), "pack"), ", ",
                           Plural(last.assets(), "asset"), ", ", FormatBytes(static_cast<double>(last.bytes_done())),
-                          ": ", Plural(last.findings(), "finding"), "\n"));
+                          ": ", last.findings() == 0 ? "all good" : Plural(last.findings(), "finding"), "\n"));
   }
   return last.done() && last.findings() == 0 ? kExitOk : kExitFailed;
 }
