@@ -57,7 +57,8 @@ void AddedTokenMatcher::Match(std::string_view text, std::vector<Part>* parts) c
   parts->clear();
   const char* const data = text.data();
   const char* const end = data + text.size();
-  size_t done = 0;  // What lies before it is in parts.
+  size_t done = 0;                    // What lies before it is in parts.
+  size_t run_begin = 1, run_end = 0;  // The last white space that rstrip took; none yet.
   for (size_t at = 0; !tokens_.empty();) {
     while (at < text.size() && !first_[static_cast<uint8_t>(text[at])]) ++at;
     if (at == text.size()) break;
@@ -75,18 +76,24 @@ void AddedTokenMatcher::Match(std::string_view text, std::vector<Part>* parts) c
       continue;
     }
     if (token->lstrip) {
-      const char* p = data + start;
-      while (p > data && FlagsBefore(data, p) & kSpace) {
+      // What an earlier token has taken stays its own, and is not looked at again: a run of spaces costs its length
+      // once.
+      const char* p = data + std::max(start, done);
+      while (p > data + done && FlagsBefore(data, p) & kSpace) {
         do --p;
-        while (p > data && (*p & 0xc0) == 0x80);
+        while (p > data + done && (*p & 0xc0) == 0x80);
       }
-      start = std::max(static_cast<size_t>(p - data), done);
+      start = p - data;
     }
     if (token->rstrip) {
-      const char* p = data + stop;
-      int step;
-      while (p < end && FlagsAfter(p, end, &step) & kSpace) p += step;
-      stop = p - data;
+      if (stop < run_begin || stop > run_end) {
+        const char* p = data + stop;
+        int step;
+        while (p < end && FlagsAfter(p, end, &step) & kSpace) p += step;
+        run_begin = stop;
+        run_end = p - data;
+      }
+      stop = run_end;
     }
     if (done < start) parts->push_back({nullptr, done, start});
     if (start < stop) parts->push_back({token, start, stop});

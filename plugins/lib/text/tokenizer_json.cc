@@ -21,6 +21,8 @@ using simdjson::dom::object;
 
 // More would make tables by id too large; no vocabulary comes near.
 constexpr uint64_t kMaxId = (1u << 21) - 1;
+// Longer added tokens would make finding them slow.
+constexpr size_t kMaxAddedBytes = 1024;
 
 std::string Shown(const element& value) {
   std::string text = simdjson::minify(value);
@@ -405,6 +407,10 @@ absl::Status ParseAddedTokens(const array& items, TokenizerSpec* spec) {
     ASSIGN_OR_RETURN(token.id, GetId(reader.Path("id"), id));
     ASSIGN_OR_RETURN(const std::string_view content, reader.GetString("content"));
     if (content.empty()) return Invalid(reader.Path("content"), "empty");
+    if (content.size() > kMaxAddedBytes) {
+      return absl::UnimplementedError(StrCat("tokenizer.json: ", reader.Path("content"), ": ", content.size(),
+                                             " bytes are not supported, only up to ", kMaxAddedBytes));
+    }
     token.content = content;
     ASSIGN_OR_RETURN(token.single_word, reader.GetBool("single_word"));
     ASSIGN_OR_RETURN(token.lstrip, reader.GetBool("lstrip"));

@@ -143,6 +143,19 @@ TEST(Tokenizer, RefusesAddedTokensWhoseIdsWouldChange) {
               StatusIs(absl::StatusCode::kUnimplemented, HasSubstr("added_tokens[1]")));
 }
 
+TEST(Tokenizer, WhiteSpaceThatManyTokensStripCostsItsLengthOnce) {
+  const std::string byte_level = R"({"type":"ByteLevel","add_prefix_space":false,"trim_offsets":true})";
+  const std::string flags = R"("special":false)";
+  std::string added = StrCat("[", Added(260, " ", flags), ",", Added(261, "<a>", flags), "]");
+  for (std::string_view flag : {"lstrip", "rstrip"}) {
+    for (size_t at = 0; (at = added.find(StrCat("\"", flag, "\":false"), at)) != std::string::npos; ++at) {
+      added.replace(at, flag.size() + 8, StrCat("\"", flag, "\":true"));
+    }
+  }
+  ASSERT_OK_AND_ASSIGN(auto tokenizer, Tokenizer::FromJson(SmallJson(byte_level, added)));
+  EXPECT_EQ(tokenizer->Encode(std::string(1 << 20, ' '), false).size(), 1u);  // Only the first has a place left.
+}
+
 TEST(Tokenizer, TellsWhatATokenIs) {
   const std::string byte_level = R"({"type":"ByteLevel","add_prefix_space":false,"trim_offsets":true})";
   ASSERT_OK_AND_ASSIGN(
