@@ -16,6 +16,9 @@ namespace {
 constexpr uint64_t kMaxTensorName = 1024;
 constexpr uint64_t kMaxKey = 65535;  // The format's own limit.
 constexpr uint64_t kDefaultAlignment = 32;
+// More than any model has; so that a file that is all counts costs no more memory than its size.
+constexpr uint64_t kMaxEntries = 1 << 20;
+constexpr uint64_t kMaxStrings = 1 << 24;
 
 constexpr std::string_view kDamaged = "; the download is incomplete or the file is damaged";
 
@@ -126,6 +129,7 @@ absl::StatusOr<GgufArray> Reader::TakeArray(std::string_view key) {
     ASSIGN_OR_RETURN(array.bytes, Take(array.count * least, "an array"));
     return array;
   }
+  if (array.count > kMaxStrings) return Error("key \"", key, "\" has ", array.count, " strings, which is too many");
   array.strings.reserve(array.count);
   for (uint64_t i = 0; i < array.count; ++i) {
     ASSIGN_OR_RETURN(const std::string_view text, TakeString(key));
@@ -135,38 +139,33 @@ absl::StatusOr<GgufArray> Reader::TakeArray(std::string_view key) {
 }
 
 absl::StatusOr<GgufValue> Reader::TakeValue(std::string_view key) {
-  GgufValue value;
-  ASSIGN_OR_RETURN(value.type, TakeType(key));
-  if (value.type == GgufType::kString) {
-    ASSIGN_OR_RETURN(value.value, TakeString(key));
-    return value;
+  ASSIGN_OR_RETURN(const GgufType type, TakeType(key));
+  if (type == GgufType::kString) {
+    ASSIGN_OR_RETURN(const std::string_view text, TakeString(key));
+    return GgufValue{type, text};
   }
-  if (value.type == GgufType::kArray) {
-    ASSIGN_OR_RETURN(value.value, TakeArray(key));
-    return value;
+  if (type == GgufType::kArray) {
+    absl::StatusOr<GgufArray> array = TakeArray(key);
+    if (!array.ok()) return array.status();
+    return GgufValue{type, *std::move(array)};
   }
-  const uint64_t width = Width(value.type);
+  const uint64_t width = Width(type);
   ASSIGN_OR_RETURN(const uint64_t bits, TakeNumber(width, key));
-  switch (value.type) {
+  switch (type) {
     case GgufType::kF32:
-      value.value = static_cast<double>(std::bit_cast<float>(static_cast<uint32_t>(bits)));
-      break;
+      return GgufValue{type, static_cast<double>(std::bit_cast<float>(static_cast<uint32_t>(bits)))};
     case GgufType::kF64:
-      value.value = std::bit_cast<double>(bits);
-      break;
+      return GgufValue{type, std::bit_cast<double>(bits)};
     case GgufType::kBool:
-      value.value = bits != 0;
-      break;
+      return GgufValue{type, bits != 0};
     case GgufType::kI8:
     case GgufType::kI16:
     case GgufType::kI32:
     case GgufType::kI64:
-      value.value = SignExtended(bits, width);
-      break;
+      return GgufValue{type, SignExtended(bits, width)};
     default:
-      value.value = bits;
+      return GgufValue{type, bits};
   }
-  return value;
 }
 
 absl::Status Reader::TakeTensor(GgufFile* out) {
@@ -249,6 +248,9 @@ absl::StatusOr<GgufFile> Reader::Read() {
   ASSIGN_OR_RETURN(const uint64_t tensors, TakeNumber(8, "the number of tensors"));
   ASSIGN_OR_RETURN(const uint64_t keys, TakeNumber(8, "the number of keys"));
   // The least that a key (length, type, one byte) and a tensor (length, rank, type, offset) take.
+  if (keys > kMaxEntries || tensors > kMaxEntries) {
+    return Error("claims ", keys, " keys and ", tensors, " tensors, more than the ", kMaxEntries, " allowed", kDamaged);
+  }
   if (keys > left() / 13) return Error("claims ", keys, " keys, but ends at ", file_.size(), kDamaged);
   if (tensors > left() / 24) return Error("claims ", tensors, " tensors, but ends at ", file_.size(), kDamaged);
   for (uint64_t i = 0; i < keys; ++i) {

@@ -43,14 +43,14 @@ std::string_view GgufTypeName(GgufType type);
 
 // Numbers in an array, not aligned.
 struct GgufArray {
-  GgufType element;
-  uint64_t count;
+  GgufType element = GgufType::kU8;
+  uint64_t count = 0;
   std::string_view bytes;                 // Of numbers.
   std::vector<std::string_view> strings;  // Of strings.
 };
 
 struct GgufValue {
-  GgufType type;
+  GgufType type = GgufType::kU8;
   std::variant<uint64_t, int64_t, double, bool, std::string_view, GgufArray> value;
 };
 

@@ -109,6 +109,9 @@ absl::Status Converter::ReadSizes() {
 }
 
 absl::Status Converter::RefuseFeatures() const {
+  if (const int64_t parts = gguf_.Integer("split.count").value_or(0); parts > 1) {
+    return Error("is one of ", parts, " parts; join them with llama-gguf-split --merge");
+  }
   for (const std::string_view key : {"expert_count", "attention.sliding_window"}) {
     if (gguf_.Integer(Key(key)).value_or(0) != 0) return Error("\"", Key(key), "\" is set, which is not supported yet");
   }

@@ -184,6 +184,7 @@ TEST(GgufModel, RefusesByNameWhatItDoesNotUnderstand) {
   EXPECT_THAT(
       ErrorOf(Model("llama", {"blk.0.attn_k.weight"}).Floats("blk.0.attn_k.weight", {8, 8}, Counting(64)).Build()),
       HasSubstr("\"blk.0.attn_k.weight\" is 8 x 8, the configuration makes it 4 x 8"));
+  EXPECT_THAT(ErrorOf(Model("llama").U32("split.count", 3).Build()), HasSubstr("is one of 3 parts"));
   EXPECT_THAT(ErrorOf(Model("llama").U32("llama.expert_count", 8).Build()), HasSubstr("llama.expert_count"));
   EXPECT_THAT(ErrorOf(Model("llama").U32("llama.rope.dimension_count", 2).Build()), HasSubstr("2 rotated"));
   EXPECT_THAT(ErrorOf(Model("llama").String("llama.rope.scaling.type", "longrope").Build()), HasSubstr("longrope"));
