@@ -18,13 +18,22 @@ bool HasPrefix(const Id& id, std::string_view prefix) {
 
 uint32_t Lineage::IndexOf(const Id& id) {
   const auto [entry, fresh] = index_.emplace(id, static_cast<uint32_t>(nodes_.size()));
-  if (fresh) nodes_.emplace_back().id = id;
+  if (fresh) {
+    nodes_.emplace_back().id = id;
+    parents_.head.push_back(kNone);
+    children_.head.push_back(kNone);
+  }
   return entry->second;
 }
 
 void Lineage::Reserve(size_t versions) {
   nodes_.reserve(versions);
   index_.reserve(versions);
+}
+
+void Lineage::Edges::Add(uint32_t from, uint32_t to) {
+  links.push_back({to, head[from]});
+  head[from] = static_cast<uint32_t>(links.size() - 1);
 }
 
 void Lineage::Put(const Id& id, const editd::v1::LineageRow& row) {
@@ -34,8 +43,9 @@ void Lineage::Put(const Id& id, const editd::v1::LineageRow& row) {
     absl::StatusOr<Id> parent = Id::FromBytes(row.parents(i));
     if (!parent.ok()) continue;  // Found by verify.
     const uint32_t parent_index = IndexOf(*parent);
-    nodes_[index].parents.push_back(parent_index);
-    nodes_[parent_index].children.push_back(index);
+    if (i == 0) nodes_[index].first_parent = parent_index;
+    parents_.Add(index, parent_index);
+    children_.Add(parent_index, index);
   }
   Node& node = nodes_[index];
   node.present = true;
@@ -51,23 +61,38 @@ const Lineage::Node* Lineage::Find(const Id& id) const {
   return found == index_.end() || !nodes_[found->second].present ? nullptr : &nodes_[found->second];
 }
 
-std::vector<Id> Lineage::Walk(const Id& id, std::vector<uint32_t> Node::*next) const {
+std::vector<Id> Lineage::Walk(const Id& id, const Edges& edges) const {
   const auto start = index_.find(id);
   if (start == index_.end()) return {};
-  std::vector<bool> seen(nodes_.size());
-  seen[start->second] = true;
-  std::vector<uint32_t> order = {start->second};
-  const auto earlier = [this](uint32_t a, uint32_t b) { return nodes_[a].number < nodes_[b].number; };
-  for (size_t begin = 0, end = 1; begin < end; begin = end, end = order.size()) {  // One distance at a time.
+  std::vector<uint32_t> distance(nodes_.size(), kNone);
+  std::vector<uint32_t> order = {start->second};  // By distance; sorted by publication afterwards.
+  std::vector<size_t> levels = {0};               // Where each distance begins in `order`.
+  distance[start->second] = 0;
+  for (size_t begin = 0; begin < order.size();) {
+    const size_t end = order.size();
+    levels.push_back(end);
     for (size_t i = begin; i < end; ++i) {
-      for (uint32_t other : nodes_[order[i]].*next) {
-        if (seen[other]) continue;
-        seen[other] = true;
+      for (uint32_t link = edges.head[order[i]]; link != kNone; link = edges.links[link].next) {
+        const uint32_t other = edges.links[link].to;
+        if (distance[other] != kNone) continue;
+        distance[other] = static_cast<uint32_t>(levels.size() - 1);
         order.push_back(other);
       }
     }
-    const auto level = order.begin() + static_cast<std::ptrdiff_t>(end);
-    if (!std::is_sorted(level, order.end(), earlier)) std::sort(level, order.end(), earlier);
+    begin = end;
+  }
+  if (order.size() > nodes_.size() / 16) {
+    // Most of the graph: one pass over all nodes puts each in its level, in the order of publication, without
+    // comparisons.
+    std::vector<size_t> next = levels;
+    for (uint32_t node = 0; node < distance.size(); ++node) {
+      if (distance[node] != kNone) order[next[distance[node]]++] = node;
+    }
+  } else {
+    for (size_t level = 1; level < levels.size(); ++level) {
+      const auto at = [&](size_t i) { return order.begin() + static_cast<std::ptrdiff_t>(i); };
+      std::sort(at(levels[level - 1]), at(levels[level]));
+    }
   }
   std::vector<Id> ids;
   ids.reserve(order.size() - 1);
@@ -79,12 +104,9 @@ std::vector<Id> Lineage::FirstParents(const Id& id) const {
   std::vector<Id> ids;
   const auto start = index_.find(id);
   if (start == index_.end()) return ids;
-  uint32_t index = start->second;
-  ids.push_back(id);
   // The bound ends the walk even if damaged rows made a cycle.
-  while (!nodes_[index].parents.empty() && ids.size() <= nodes_.size()) {
-    index = nodes_[index].parents[0];
-    ids.push_back(nodes_[index].id);
+  for (uint32_t node = start->second; node != kNone && ids.size() <= nodes_.size(); node = nodes_[node].first_parent) {
+    ids.push_back(nodes_[node].id);
   }
   return ids;
 }
