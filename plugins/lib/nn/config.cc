@@ -20,9 +20,11 @@ absl::Status Unusable(std::string_view key, std::string_view what) {
 }
 
 absl::Status NotComputed(std::string_view key, const Json& value) {
-  return absl::UnimplementedError(StrCat("config.json: \"", key,
-                                         "\": ", value.dump(-1, ' ', false, Json::error_handler_t::replace),
-                                         " is not computed; only models without it can be evaluated"));
+  // A file may nest deeper than a printer's recursion goes.
+  const std::string text =
+      value.is_structured() ? value.type_name() : value.dump(-1, ' ', false, Json::error_handler_t::replace);
+  return absl::UnimplementedError(
+      StrCat("config.json: \"", key, "\": ", text, " is not computed; only models without it can be evaluated"));
 }
 
 // The value at `key`, or null where it is absent or null.
