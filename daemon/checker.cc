@@ -34,10 +34,9 @@ absl::StatusOr<v1::CheckReply> Checker::Check(const v1::CheckRequest& request) {
   *message.mutable_check() = request;
   std::lock_guard<std::mutex> lock(warmed->mutex);
   warmed->last_used = std::chrono::steady_clock::now();
-  const bool was_warm = warmed->client.running();
   absl::StatusOr<v1::FromWorker> reply = warmed->client.Call(message, timeout_);
-  // A worker that died between two checks is no fault of this spec.
-  if (!reply.ok() && was_warm && reply.status().code() == absl::StatusCode::kUnavailable) {
+  // That a worker was killed is no fault of this spec; if it is, the second one dies as well.
+  if (!reply.ok() && reply.status().code() == absl::StatusCode::kUnavailable) {
     reply = warmed->client.Call(message, timeout_);
   }
   if (!reply.ok()) return Annotate(reply.status(), "the plugin's check failed");

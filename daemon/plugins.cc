@@ -19,6 +19,7 @@ namespace editd::daemon {
 namespace {
 
 constexpr absl::Duration kDescribeTimeout = absl::Seconds(30);
+constexpr auto kAskAgain = std::chrono::seconds(10);
 
 // Reads, and does not map: a file that shrinks meanwhile must not end the daemon.
 absl::StatusOr<Id> HashFile(const std::string& path) {
@@ -91,11 +92,9 @@ void Plugins::Scan() {
         continue;
       }
       const auto before = old.find(path);
-      if (before != old.end() && before->second.state == *state) {
-        found[path] = before->second;
-      } else {
-        found[path] = Found{*state, Describe(path)};
-      }
+      const bool known = before != old.end() && before->second.state == *state &&
+                         std::chrono::steady_clock::now() < before->second.ask_again;
+      found[path] = known ? before->second : Describe(path, *state);
     }
   }
   // Of two plugins with one name the first folder's is run.
@@ -112,15 +111,19 @@ void Plugins::Scan() {
   found_ = std::move(found);
 }
 
-KnownPlugin Plugins::Describe(const std::string& path) {
-  KnownPlugin known;
+Plugins::Found Plugins::Describe(const std::string& path, const FileState& state) {
+  Found found;
+  found.state = state;
+  KnownPlugin& known = found.known;
   Id hash;
   const absl::StatusOr<v1::Plugin> plugin = [&]() -> absl::StatusOr<v1::Plugin> {
     ASSIGN_OR_RETURN(hash, HashFile(path));
     const auto cached = core_->Call([&] { return store_->FindPlugin(hash); });
     if (cached.has_value()) return *cached;
-    ASSIGN_OR_RETURN(const v1::Plugin asked, Ask(path, hash));
-    RETURN_IF_ERROR(core_->Call([&] { return store_->PutPlugin(asked); }));
+    absl::StatusOr<v1::Plugin> asked = Ask(path, hash);
+    if (absl::IsUnavailable(asked.status())) asked = Ask(path, hash);  // Its worker may have been killed.
+    RETURN_IF_ERROR(asked.status());
+    RETURN_IF_ERROR(core_->Call([&] { return store_->PutPlugin(*asked); }));
     return asked;
   }();
   absl::Status status = plugin.status();
@@ -135,9 +138,12 @@ KnownPlugin Plugins::Describe(const std::string& path) {
     known.plugin.set_problem(std::string(status.message()));
     spdlog::warn("plugin {}: {}", path, ToStd(status.message()));
   }
+  if (absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status) || absl::IsResourceExhausted(status)) {
+    found.ask_again = std::chrono::steady_clock::now() + kAskAgain;
+  }
   known.plugin.set_hash(hash.empty() ? "" : hash.Hex());
   known.plugin.set_path(path);
-  return known;
+  return found;
 }
 
 absl::StatusOr<v1::Plugin> Plugins::Ask(const std::string& path, const Id& hash) {

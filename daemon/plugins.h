@@ -3,13 +3,14 @@
 // A folder or file that is not owned by root or the daemon's user, or that others may write to, is refused: whoever
 // could change a plugin would be the daemon's user. Each file is named by the SHA-256 of its bytes; a worker loads it
 // once to ask what it is, and the answer is kept in the store under the hash. A file that cannot be described stays in
-// the list with the problem. Files are looked at again whenever a client lists plugins or submits a job; unchanged ones
-// (size, times, inode) cost one stat.
+// the list with the problem; if its worker was killed or gave no answer, it is asked again later. Files are looked at
+// again whenever a client lists plugins or submits a job; unchanged ones (size, times, inode) cost one stat.
 //
 // Thread-safe. Scan waits for the core thread, so it is not for that one; Find and Usable are for any.
 #ifndef EDITD_DAEMON_PLUGINS_H_
 #define EDITD_DAEMON_PLUGINS_H_
 
+#include <chrono>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -50,12 +51,13 @@ class Plugins {
     bool operator==(const FileState&) const = default;
   };
   struct Found {
-    FileState state;
+    FileState state = {};
     KnownPlugin known;
+    std::chrono::steady_clock::time_point ask_again = std::chrono::steady_clock::time_point::max();
   };
 
   static absl::StatusOr<FileState> Look(const std::string& path, bool folder);
-  KnownPlugin Describe(const std::string& path);
+  Found Describe(const std::string& path, const FileState& state);
   absl::StatusOr<v1::Plugin> Ask(const std::string& path, const Id& hash);
 
   const std::vector<std::string> folders_;
