@@ -15,6 +15,7 @@
 #include <functional>
 #include <future>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <thread>
 #include <type_traits>
@@ -43,14 +44,15 @@ class CoreThread {
   template <typename F>
   auto Call(F&& f) {
     using Result = std::invoke_result_t<F>;
-    std::promise<Result> promise;
-    std::future<Result> future = promise.get_future();
-    Post([&f, &promise] {
+    // Shared: the caller may be gone before set_value returns.
+    auto promise = std::make_shared<std::promise<Result>>();
+    std::future<Result> future = promise->get_future();
+    Post([&f, promise] {
       if constexpr (std::is_void_v<Result>) {
         f();
-        promise.set_value();
+        promise->set_value();
       } else {
-        promise.set_value(f());
+        promise->set_value(f());
       }
     });
     return future.get();

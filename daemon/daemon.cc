@@ -53,6 +53,7 @@ absl::Status Daemon::StartParts() {
     RETURN_IF_ERROR(transfer_->listener()->Bind(config_.transfer_socket, SOCK_SEQPACKET));
   }
 
+  finished_ = false;
   core_.Start();
   launch_thread_.Start();
   service_ = std::make_unique<Service>(ServiceParts{&config_, &core_, store_.get(), jobs_.get(), &news_, plugins_.get(),
@@ -96,6 +97,15 @@ void Daemon::WaitForEnd() {
 
 // What takes work in goes first; the core thread, which everything else waits for, goes last.
 Daemon::~Daemon() {
+  bool serves;
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    serves = !finished_;
+  }
+  if (serves) {
+    core_.Post([this] { jobs_->KillAll([this] { Finish(); }); });
+    WaitForEnd();
+  }
   listener_.Stop();
   news_.Stop();
   if (service_ != nullptr) service_->Stop(kGraceOfCalls);

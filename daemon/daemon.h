@@ -25,7 +25,7 @@ class Daemon {
  public:
   // Opens the store, settles what the last run left, and serves. `launcher` is how workers start.
   static absl::StatusOr<std::unique_ptr<Daemon>> Start(Config config, std::unique_ptr<Launcher> launcher);
-  // After WaitForEnd.
+  // Ends at once if it has not ended.
   ~Daemon();
 
   // Asks the daemon to end: at once, or when the running jobs have ended. A second request may hurry the first. Any
@@ -56,7 +56,7 @@ class Daemon {
 
   std::mutex mutex_;
   std::condition_variable changed_;
-  bool finished_ = false;  // Guarded by mutex_.
+  bool finished_ = true;  // Guarded by mutex_. False while it serves.
 };
 
 }  // namespace editd::daemon
