@@ -161,7 +161,9 @@ std::string WatchView::BarText(size_t width) const {
   } else if (rate == 0 || progress_.total() == 0) {
     StrAppend(&after, "  ", FormatSeconds(target_.now() - phase_started_));
   }
-  const std::string before = StrCat("job ", job_, "  ", Printable(progress_.phase()));
+  // A long name of a phase must not push the bar away.
+  const std::string before =
+      StrCat("job ", job_, "  ", FitWidth(Printable(progress_.phase()), std::max<size_t>(20, width / 3)));
   const size_t fixed = DisplayWidth(before) + DisplayWidth(after) + 4;
   // No bar where it would tell less than the percentage.
   if (progress_.total() == 0 || fixed + 12 > width) return FitWidth(StrCat(before, "  ", after), width);
