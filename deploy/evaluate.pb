@@ -9,6 +9,7 @@ params {
   [type.googleapis.com/editd.plugins.evaluate.v1.EvaluateSpec] {
     data { path: "corpora/heldout.jsonl" }
     context: 512
+    stride: 512  # Each token goes through the models once; the default of half the context is twice the work.
     compute: COMPUTE_TYPE_F32
   }
 }

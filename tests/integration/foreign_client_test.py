@@ -18,7 +18,7 @@ class ForeignClient:
         self.pool = descriptor_pool.DescriptorPool(self.database)
         self.methods = self.pool.FindServiceByName(SERVICE).methods_by_name
 
-    def call(self, name, **fields):
+    def call(self, name, /, **fields):
         method = self.methods[name]
         request = message_factory.GetMessageClass(method.input_type)(**fields)
         make = self.channel.unary_stream if method.server_streaming else self.channel.unary_unary

@@ -45,7 +45,7 @@ class InstalledTest(unittest.TestCase):
             editd.write("text.txt", tiny_model.TEXT)
             job = editd.submit("""
                 plugin: "evaluate" input { model: "tiny" }
-                params { [type.googleapis.com/editd.plugins.evaluate.v1.EvaluateSpec] { data { path: "text.txt" } } }""")
+                params { [type.googleapis.com/editd.plugins.evaluate.v1.EvaluateSpec] { data { path: "text.txt" } context: 64 } }""")
             self.assertEqual(job["state"], "JOB_STATE_SUCCEEDED", job)
 
     def test_a_plugin_of_ones_own(self):
