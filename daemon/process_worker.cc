@@ -10,8 +10,8 @@
 #include <cerrno>
 #include <csignal>
 
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_split.h"
+#include "storage/base/memory.h"
 #include "storage/base/strings.h"
 #include "storage/base/utf8.h"
 
@@ -56,19 +56,6 @@ void ProcessWorker::Signal(int signal) {
   if (::kill(-pid_, signal) != 0) ::kill(pid_, signal);  // Before setsid there is no such group yet.
 }
 
-void ProcessWorker::SampleMemory() {
-  const auto status = ReadWholeFile(StrCat("/proc/", pid_, "/status"));
-  if (!status.ok()) return;
-  const size_t at = status->find("VmHWM:");
-  if (at == std::string::npos) return;
-  const size_t digit = status->find_first_of("0123456789", at);
-  uint64_t kilobytes;
-  if (digit != std::string::npos &&
-      absl::SimpleAtoi(status->substr(digit, status->find(' ', digit) - digit), &kilobytes)) {
-    peak_rss_bytes_ = std::max(peak_rss_bytes_, kilobytes * 1024);
-  }
-}
-
 void ProcessWorker::ReadFrames(std::vector<WorkerEvent>* events) {
   while (socket_open_ && events->size() < kMaxBatch) {
     auto frame = socket_->TryReceive();
@@ -86,7 +73,11 @@ void ProcessWorker::ReadFrames(std::vector<WorkerEvent>* events) {
       break;
     }
     // rusage would count the daemon's own memory, which the child shared until its exec; so we look while it lives.
-    if (message.has_heartbeat() || message.has_run() || message.has_check()) SampleMemory();
+    if (message.has_heartbeat() || message.has_check()) {
+      peak_rss_bytes_ = std::max(peak_rss_bytes_, PeakResidentBytes(StrCat(pid_)));
+    } else if (message.has_run()) {  // It may be gone by now; it has looked itself.
+      peak_rss_bytes_ = std::max(peak_rss_bytes_, message.run().peak_rss_bytes());
+    }
     events->push_back(std::move(message));
   }
   if (!protocol_error_.empty()) Signal(SIGKILL);

@@ -39,7 +39,6 @@ class ProcessWorker : public Worker {
   void Loop();
   void ReadFrames(std::vector<WorkerEvent>* events);
   void ReadLines(Pipe* pipe, bool last, std::vector<WorkerEvent>* events);
-  void SampleMemory();
 
   const pid_t pid_;
   const UniqueFd pidfd_;

@@ -14,6 +14,7 @@
 #include "plugins/host/plugin_file.h"
 #include "plugins/host/reporter.h"
 #include "plugins/host/sandbox.h"
+#include "storage/base/memory.h"
 #include "storage/base/strings.h"
 #include "storage/base/utf8.h"
 
@@ -183,6 +184,7 @@ void Worker::Run(const v1::RunRequest& request, std::vector<UniqueFd> descriptor
     SetError(status, frame.mutable_run()->mutable_error());
     frame.mutable_run()->mutable_error()->set_invalid_output(refused);
   }
+  frame.mutable_run()->set_peak_rss_bytes(PeakResidentBytes("self"));
   if (const absl::Status sent = Send(frame); !sent.ok()) ::_exit(kExitProtocol);
 }
 

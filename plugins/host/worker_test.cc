@@ -232,6 +232,7 @@ TEST_F(WorkerTest, AJobGetsItsInputsAndMakesAVersion) {
   const v1::RunReply& reply = frames.back().run();
   EXPECT_FALSE(reply.has_error()) << reply.error().message();
   EXPECT_TRUE(reply.makes_version());
+  EXPECT_GT(reply.peak_rss_bytes(), 5'000'000u);  // A process with libprotobuf in it.
 
   ASSERT_EQ(reply.tensors_size(), 3);
   EXPECT_EQ(reply.tensors(0).name(), "made");
