@@ -34,7 +34,7 @@ absl::Status Daemon::StartParts() {
   log_ = std::make_unique<EventLog>(store_.get(), &news_);
   plugins_ = std::make_unique<Plugins>(config_.plugin_dirs, launcher_.get(), &core_, store_.get());
   jobs_ = std::make_unique<Jobs>(config_, store_.get(), launcher_.get(), plugins_.get(), log_.get(), &core_,
-                                 &launch_thread_);
+                                 &launch_thread_, [this](const absl::Status& failure) { OnDiskFailure(failure); });
   RETURN_IF_ERROR(jobs_->Recover());
   checker_ = std::make_unique<Checker>(launcher_.get(), config_.check_timeout, config_.check_idle);
   submission_ =
@@ -84,15 +84,28 @@ void Daemon::RequestEnd(bool drain) {
   });
 }
 
+// What ran is settled at the next start, from what was stored.
+void Daemon::OnDiskFailure(const absl::Status& failure) {
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    if (!failure_.ok()) return;
+    failure_ = failure;
+    if (finished_) return;  // Not serving yet, or no more.
+  }
+  spdlog::error("nothing can be stored any more: {}", ToStd(failure.message()));
+  RequestEnd(/*drain=*/false);
+}
+
 void Daemon::Finish() {
   std::lock_guard<std::mutex> lock(mutex_);
   finished_ = true;
   changed_.notify_all();
 }
 
-void Daemon::WaitForEnd() {
+absl::Status Daemon::WaitForEnd() {
   std::unique_lock<std::mutex> lock(mutex_);
   changed_.wait(lock, [this] { return finished_; });
+  return failure_;
 }
 
 // What takes work in goes first; the core thread, which everything else waits for, goes last.
@@ -104,7 +117,7 @@ Daemon::~Daemon() {
   }
   if (serves) {
     core_.Post([this] { jobs_->KillAll([this] { Finish(); }); });
-    WaitForEnd();
+    WaitForEnd().IgnoreError();
   }
   listener_.Stop();
   news_.Stop();

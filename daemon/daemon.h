@@ -31,12 +31,14 @@ class Daemon {
   // Asks the daemon to end: at once, or when the running jobs have ended. A second request may hurry the first. Any
   // thread.
   void RequestEnd(bool drain);
-  // Returns once what was asked for has happened and nothing runs any more.
-  void WaitForEnd();
+  // Returns once what was asked for has happened and nothing runs any more. An error if the daemon ended by itself,
+  // because its disk failed.
+  absl::Status WaitForEnd();
 
  private:
   Daemon(Config config, std::unique_ptr<Launcher> launcher);
   absl::Status StartParts();
+  void OnDiskFailure(const absl::Status& failure);
   void Finish();
 
   const Config config_;
@@ -57,6 +59,7 @@ class Daemon {
   std::mutex mutex_;
   std::condition_variable changed_;
   bool finished_ = true;  // Guarded by mutex_. False while it serves.
+  absl::Status failure_;  // Guarded by mutex_. Why it ends by itself.
 };
 
 }  // namespace editd::daemon

@@ -52,7 +52,7 @@ class DaemonTest : public ::testing::Test {
   }
   void Stop(bool drain = false) {
     daemon_->RequestEnd(drain);
-    daemon_->WaitForEnd();
+    EXPECT_OK(daemon_->WaitForEnd());
     daemon_.reset();
   }
 
@@ -177,7 +177,7 @@ TEST_F(DaemonTest, ShutdownInterruptsAndTheNextStartGoesOn) {
   grpc::ClientContext context;
   v1::ShutdownResponse response;
   EXPECT_TRUE(stub_->Shutdown(&context, v1::ShutdownRequest(), &response).ok());
-  daemon_->WaitForEnd();
+  EXPECT_OK(daemon_->WaitForEnd());
   daemon_.reset();
   EXPECT_LT(absl::Now() - before, absl::Seconds(5));
   EXPECT_NE(::access(TestConfig().socket.c_str(), F_OK), 0);

@@ -60,14 +60,15 @@ class Jobs::Attempt : public SupervisorObserver {
 };
 
 Jobs::Jobs(const Config& config, storage::Store* store, Launcher* launcher, const Plugins* plugins, EventLog* log,
-           CoreThread* core, CoreThread* launch_thread)
+           CoreThread* core, CoreThread* launch_thread, DiskFailure on_disk_failure)
     : config_(config),
       store_(store),
       launcher_(launcher),
       plugins_(plugins),
       log_(log),
       core_(core),
-      launch_thread_(launch_thread) {}
+      launch_thread_(launch_thread),
+      on_disk_failure_(std::move(on_disk_failure)) {}
 
 Jobs::~Jobs() = default;
 
@@ -303,7 +304,9 @@ absl::Status Jobs::Save(const v1::Job& job, const std::vector<v1::Event>& events
     return status;
   }
   spdlog::error("job {}: its state is not stored yet: {}", job.id(), ToStd(status.message()));
-  if (!owing_) {
+  if (!absl::IsResourceExhausted(status)) {
+    on_disk_failure_(status);
+  } else if (!owing_) {
     owing_ = true;
     core_->PostAfter(kSaveAgain, [this] { SaveOwed(); });
   }

@@ -28,9 +28,12 @@ namespace editd::daemon {
 
 class Jobs {
  public:
-  // None is owned. Workers start on `launch_thread`.
+  using DiskFailure = std::function<void(const absl::Status&)>;
+
+  // None is owned. Workers start on `launch_thread`. `on_disk_failure` is called, on the core thread, when nothing can
+  // be stored any more until the store is opened again; a full disk is no such failure.
   Jobs(const Config& config, storage::Store* store, Launcher* launcher, const Plugins* plugins, EventLog* log,
-       CoreThread* core, CoreThread* launch_thread);
+       CoreThread* core, CoreThread* launch_thread, DiskFailure on_disk_failure);
   ~Jobs();
 
   // Loads the jobs and settles those that ran when the daemon ended. Nothing starts until Schedule.
@@ -71,8 +74,8 @@ class Jobs {
   };
 
   absl::StatusOr<Entry*> Find(uint64_t id);
-  // Takes the edge: the job's new state, its event, one synced write. If the write fails, the job goes on, and the
-  // write is tried again until it succeeds.
+  // Takes the edge: the job's new state, its event, one synced write. If the write finds no room, the job goes on,
+  // and the write is tried again until it succeeds.
   absl::Status Step(Entry* entry, v1::JobState to, const std::string& message = "");
   absl::Status Save(const v1::Job& job, const std::vector<v1::Event>& events);
   void SaveOwed();
@@ -96,6 +99,7 @@ class Jobs {
   EventLog* const log_;
   CoreThread* const core_;
   CoreThread* const launch_thread_;
+  const DiskFailure on_disk_failure_;
 
   std::map<uint64_t, Entry> entries_;
   std::map<std::string, uint64_t> recipes_;          // Of succeeded jobs that made no version: what a recipe gave.

@@ -103,10 +103,10 @@ absl::Status Run(const std::vector<std::string>& arguments) {
   auto launcher = std::make_unique<ProcessLauncher>(config.worker);
   ASSIGN_OR_RETURN(const std::unique_ptr<Daemon> daemon, Daemon::Start(std::move(config), std::move(launcher)));
   std::thread handler([&] { HandleSignals(signals.get(), daemon.get()); });
-  daemon->WaitForEnd();
+  const absl::Status end = daemon->WaitForEnd();
   ::kill(::getpid(), SIGUSR1);
   handler.join();
-  return absl::OkStatus();
+  return end;
 }
 
 }  // namespace

@@ -60,7 +60,8 @@ class Harness {
     store = *std::move(opened);
     log = std::make_unique<EventLog>(store.get(), &news);
     registry = std::make_unique<Plugins>(config.plugin_dirs, &launcher, &core, store.get());
-    jobs = std::make_unique<Jobs>(config, store.get(), &launcher, registry.get(), log.get(), &core, &launch_thread);
+    jobs = std::make_unique<Jobs>(config, store.get(), &launcher, registry.get(), log.get(), &core, &launch_thread,
+                                  [](const absl::Status& failure) { ADD_FAILURE() << failure; });
     checker = std::make_unique<Checker>(&launcher, config.check_timeout, config.check_idle);
     submission = std::make_unique<Submission>(config, &core, store.get(), jobs.get(), registry.get(), checker.get());
     EXPECT_OK(jobs->Recover());

@@ -25,7 +25,7 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "integration"))
 import tiny_model
-from harness import BIN, Editd, make_removable
+from harness import BIN, PATIENCE, Editd, make_removable
 
 TRIM = """plugin: "trim" input { model: "tiny" } output { ref: "small" }
     params { [type.googleapis.com/editd.plugins.trim.v1.TrimSpec] { keep { corpus { path: "text.txt" } } } }"""
@@ -79,7 +79,11 @@ class Scenario:
             client.stdin.write(stdin)
         client.stdin.close()
         client.stdin = None
+        deadline = time.monotonic() + PATIENCE
         while client.poll() is None:
+            if time.monotonic() > deadline:
+                client.kill()
+                raise AssertionError(f"editctl {name} does not end: {client.communicate()}")
             if self.editd.process.poll() is not None:  # It waits for the daemon to come back.
                 client.kill()
             time.sleep(0.005)
@@ -165,10 +169,10 @@ def main():
                 told += bool(scenario.errors)
                 aborted += scenario.aborted_by_rocksdb
                 errors += scenario.errors
-            assert how == "SHORT" or arguments.at or any(("No space left" if how == "ENOSPC" else "Input/output") in e for e in errors), errors
             print(f"{program} {how}: {len(points)} points, {failed} failures made, {told} told to the user, "
                   f"{aborted} assertions of RocksDB; the store verified after each",
                   flush=True)
+            assert how == "SHORT" or arguments.at or any(("No space left" if how == "ENOSPC" else "Input/output") in e for e in errors), errors
 
 
 if __name__ == "__main__":
