@@ -15,8 +15,8 @@ void AddCompletionCommands(CLI::App* app, Session* session) {
     CLI::App* const command = AddCommand(app, "completion", "Print the completion script for a shell", kStore,
                                          "source <(editctl completion bash)");
     command->add_option("shell", *shell, "bash")->type_name("SHELL")->required()->check(CLI::IsMember({"bash"}));
-    command->callback([=] {
-      session->command = [=]() -> absl::StatusOr<int> {
+    command->callback([session, shell] {  // The option fills `shell`, so it must live as long as the command.
+      session->command = [session]() -> absl::StatusOr<int> {
         session->Print(BashCompletion());
         return kExitOk;
       };
