@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <mutex>
 #include <thread>
 #include <utility>
 
@@ -75,7 +76,7 @@ absl::StatusOr<TokenCounts> CountTokens(const Tokenizer& tokenizer, const Corpus
   }
   const std::vector<Part> parts = Cut(data, lines, tokenizer.CutsAtSpaces(), options.part_bytes);
 
-  absl::Mutex mutex;
+  std::mutex mutex;
   std::atomic<size_t> next = 0;
   uint64_t done = 0;             // Guarded by mutex, as are the next two and result.
   size_t failed = parts.size();  // The first part with an error, so that the message does not depend on threads.
@@ -101,7 +102,7 @@ absl::StatusOr<TokenCounts> CountTokens(const Tokenizer& tokenizer, const Corpus
       } else {
         mine.tokens += encoder.Count(data.substr(part.begin, part.end - part.begin), mine.counts.data());
       }
-      absl::MutexLock lock(&mutex);
+      std::lock_guard<std::mutex> lock(mutex);
       done += part.end - part.begin;
       if (outcome.ok() && options.progress && !options.progress(done)) outcome = absl::CancelledError("stopped");
       if (!outcome.ok() && i < failed) {
@@ -110,7 +111,7 @@ absl::StatusOr<TokenCounts> CountTokens(const Tokenizer& tokenizer, const Corpus
       }
       if (failed < parts.size()) next = parts.size();
     }
-    absl::MutexLock lock(&mutex);
+    std::lock_guard<std::mutex> lock(mutex);
     result.Add(mine);
   };
   const size_t wanted = options.threads > 0 ? options.threads : std::max(1u, std::thread::hardware_concurrency());

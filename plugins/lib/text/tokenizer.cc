@@ -142,7 +142,7 @@ std::optional<TokenId> Tokenizer::ByteTokenId(uint8_t byte) const {
 std::vector<TokenId> Tokenizer::Encode(std::string_view text, bool add_special_tokens) const {
   std::unique_ptr<Encoder> encoder;
   {
-    absl::MutexLock lock(&mutex_);
+    std::lock_guard<std::mutex> lock(mutex_);
     if (!idle_.empty()) {
       encoder = std::move(idle_.back());
       idle_.pop_back();
@@ -151,7 +151,7 @@ std::vector<TokenId> Tokenizer::Encode(std::string_view text, bool add_special_t
   if (!encoder) encoder = std::make_unique<Encoder>(this);
   std::vector<TokenId> ids;
   encoder->Encode(text, add_special_tokens, &ids);
-  absl::MutexLock lock(&mutex_);
+  std::lock_guard<std::mutex> lock(mutex_);
   idle_.push_back(std::move(encoder));
   return ids;
 }

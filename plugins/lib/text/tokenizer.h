@@ -13,13 +13,13 @@
 
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
 #include <vector>
 
-#include "absl/synchronization/mutex.h"
 #include "plugins/lib/text/added_tokens.h"
 #include "plugins/lib/text/bpe.h"
 #include "plugins/lib/text/flat_table.h"
@@ -111,7 +111,7 @@ class Tokenizer {
   AddedTokenMatcher raw_, normalized_;
   bool cuts_at_spaces_ = false;
 
-  mutable absl::Mutex mutex_;
+  mutable std::mutex mutex_;
   mutable std::vector<std::unique_ptr<Encoder>> idle_;  // Guarded by mutex_.
 };
 
