@@ -75,7 +75,8 @@ class DaemonTest : public ::testing::Test {
     return response.job();
   }
   // Watches from `from_seq` on until the end, or until `most` events have come.
-  std::vector<v1::Event> Watch(uint64_t id, uint64_t from_seq, size_t most = 1'000'000, bool follow = true) {
+  std::vector<v1::Event> Watch(uint64_t id, uint64_t from_seq, size_t most = 1'000'000, bool follow = true,
+                               grpc::Status* ended = nullptr) {
     grpc::ClientContext context;
     v1::WatchJobRequest request;
     request.set_id(id);
@@ -86,22 +87,23 @@ class DaemonTest : public ::testing::Test {
     v1::WatchJobResponse response;
     while (events.size() < most && reader->Read(&response)) events.push_back(response.event());
     if (events.size() == most) context.TryCancel();
-    last_watch_ = reader->Finish();
+    const grpc::Status status = reader->Finish();
+    if (ended != nullptr) *ended = status;
     return events;
   }
 
   TemporaryDirectory dir_;
   std::unique_ptr<Daemon> daemon_;
   std::unique_ptr<v1::Editor::Stub> stub_;
-  grpc::Status last_watch_;
 };
 
 TEST_F(DaemonTest, AWatchEndsWithTheJobAndResumesWithoutLoss) {
   const uint64_t id = Submit("log a;log b;sleep 50;log c;metric 1");
   const std::vector<v1::Event> first = Watch(id, 1, 3);
   ASSERT_EQ(first.size(), 3u);
-  const std::vector<v1::Event> rest = Watch(id, first.back().seq() + 1);
-  EXPECT_TRUE(last_watch_.ok());
+  grpc::Status ended;
+  const std::vector<v1::Event> rest = Watch(id, first.back().seq() + 1, 1000, /*follow=*/true, &ended);
+  EXPECT_TRUE(ended.ok());
   ASSERT_FALSE(rest.empty());
   EXPECT_EQ(rest.front().seq(), 4u);
   for (size_t i = 1; i < rest.size(); ++i) EXPECT_EQ(rest[i].seq(), rest[i - 1].seq() + 1);
@@ -111,8 +113,9 @@ TEST_F(DaemonTest, AWatchEndsWithTheJobAndResumesWithoutLoss) {
 
 TEST_F(DaemonTest, AWatchWithoutFollowGivesWhatThereIs) {
   const uint64_t id = Submit("log a;hang");
-  EXPECT_FALSE(Watch(id, 1, 1000, /*follow=*/false).empty());
-  EXPECT_TRUE(last_watch_.ok());
+  grpc::Status ended;
+  EXPECT_FALSE(Watch(id, 1, 1000, /*follow=*/false, &ended).empty());
+  EXPECT_TRUE(ended.ok());
 }
 
 TEST_F(DaemonTest, ManyWatchersOfALongLogEachSeeAllOfIt) {
@@ -198,11 +201,12 @@ TEST_F(DaemonTest, DrainWaitsForTheRunningJob) {
 
 TEST_F(DaemonTest, AWatchIsToldWhenTheDaemonEnds) {
   const uint64_t id = Submit("log here;hang");
-  std::thread watcher([&] { Watch(id, 1); });
+  grpc::Status ended;
+  std::thread watcher([&] { Watch(id, 1, 1000, /*follow=*/true, &ended); });
   Watch(id, 1, 4);
   Stop();
   watcher.join();
-  EXPECT_EQ(last_watch_.error_code(), grpc::StatusCode::UNAVAILABLE);
+  EXPECT_EQ(ended.error_code(), grpc::StatusCode::UNAVAILABLE);
 }
 
 }  // namespace

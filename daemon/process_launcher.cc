@@ -23,6 +23,12 @@ namespace {
 
 constexpr unsigned kSendTimeoutSeconds = 10;
 
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr bool kLimitsMemory = false;  // A sanitizer reserves more than any limit allows.
+#else
+constexpr bool kLimitsMemory = true;
+#endif
+
 // What of the daemon's environment a worker sees.
 bool Passes(std::string_view variable) {
   for (std::string_view prefix :
@@ -60,7 +66,7 @@ struct Child {
   ::syscall(SYS_close_range, 4, ~0u, 0);
   const struct rlimit no_core = {0, 0};
   ::setrlimit(RLIMIT_CORE, &no_core);
-  if (child.memory_bytes > 0) {
+  if (kLimitsMemory && child.memory_bytes > 0) {
     const struct rlimit memory = {child.memory_bytes, child.memory_bytes};
     if (::setrlimit(RLIMIT_DATA, &memory) != 0) ::_exit(127);
   }

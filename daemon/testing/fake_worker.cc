@@ -108,7 +108,7 @@ class FakeWorker {
       for (;;) ::pause();
     }
     if (verb == "exit") std::_Exit(number);
-    if (verb == "signal") ::raise(number), ::pause();
+    if (verb == "signal") std::signal(number, SIG_DFL), ::raise(number), ::pause();
     if (verb == "alloc") {
       char* const memory = static_cast<char*>(std::malloc(std::strtoull(value.c_str(), nullptr, 10)));
       if (memory == nullptr) std::_Exit(86);

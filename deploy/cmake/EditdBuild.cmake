@@ -19,11 +19,21 @@ elseif(EDITD_BUILD STREQUAL "asan")
 elseif(EDITD_BUILD STREQUAL "tsan")
   add_compile_options(-O1 -g -fno-omit-frame-pointer -fsanitize=thread)
   add_link_options(-fsanitize=thread)
+  include_directories(${PROJECT_SOURCE_DIR}/deploy/cmake/tsan)  # See the header there.
 elseif(EDITD_BUILD STREQUAL "fuzz")
   add_compile_options(-O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined,fuzzer-no-link -fno-sanitize-recover=undefined)
   add_link_options(-fsanitize=address,undefined)
 else()
   message(FATAL_ERROR "EDITD_BUILD is '${EDITD_BUILD}'; it is one of release, debug, asan, tsan, fuzz")
+endif()
+
+# Every test of a sanitizer's build, with all processes that it starts, runs under these options, and may take longer.
+set(EDITD_TEST_SLOWNESS 1)
+if(EDITD_BUILD STREQUAL "tsan" OR EDITD_BUILD STREQUAL "asan")
+  set(EDITD_TEST_SLOWNESS 5)
+  set(options ${PROJECT_BINARY_DIR}/sanitizer_options.cmake)
+  configure_file(${PROJECT_SOURCE_DIR}/deploy/cmake/sanitizer_options.cmake.in ${options} @ONLY)
+  set_property(DIRECTORY ${PROJECT_SOURCE_DIR} APPEND PROPERTY TEST_INCLUDE_FILES ${options})
 endif()
 
 find_program(EDITD_MOLD mold)
@@ -81,7 +91,8 @@ function(editd_test name)
   if(NOT ARG_TIMEOUT)
     set(ARG_TIMEOUT 120)
   endif()
-  set_tests_properties(${name} PROPERTIES TIMEOUT ${ARG_TIMEOUT})
+  math(EXPR timeout "${ARG_TIMEOUT} * ${EDITD_TEST_SLOWNESS}")
+  set_tests_properties(${name} PROPERTIES TIMEOUT ${timeout})
 endfunction()
 
 # editd_fuzzer(NAME SOURCES ... DEPS ... CORPUS folder): a libFuzzer program (build "fuzz"). In every other build the
