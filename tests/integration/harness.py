@@ -15,6 +15,7 @@ import pathlib
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import tempfile
 import time
@@ -102,12 +103,14 @@ class Editd:
             time.sleep(0.005)
 
     def answers(self):
+        """True if this daemon listens: a child of the one that was killed may hold the old socket a moment longer."""
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as s:
             try:
                 s.connect(str(self.state / "editd.sock"))
             except OSError:
                 return False
-        return True
+            listener, _, _ = struct.unpack("3i", s.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+        return listener == self.process.pid
 
     def kill(self):
         """kill -9, and waits until it is gone."""
