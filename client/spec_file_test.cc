@@ -129,6 +129,7 @@ TEST_F(SpecFile, WrongTypeAndWrongValueHaveTheirPlace) {
               "t.pb:9:19: invalid_utf8: \"REPLACE\" is none of its values");
   EXPECT_THAT(Said(Changed(kJson, "\"minCount\": 2", "\"minCount\": \"two\"")), HasSubstr("two"));
   EXPECT_THAT(Said(Changed(kJson, "INVALID_UTF8_REPLACE", "REPLACE")), HasSubstr("REPLACE"));
+  EXPECT_THAT(Said(Changed(kJson, "\"minCount\": 2", "\"minCount\": 1e999")), HasSubstr("larger than any type"));
 }
 
 TEST_F(SpecFile, BrokenOffHasItsPlace) {

@@ -68,6 +68,8 @@ absl::StatusOr<Json> ParseJson(std::string_view content, std::string_view name) 
     if (colon != std::string::npos) message = message.substr(colon + 2);
     return absl::InvalidArgumentError(
         StrCat(name, Place(content, error.byte == 0 ? 0 : error.byte - 1), ": ", message));
+  } catch (const Json::out_of_range&) {
+    return absl::InvalidArgumentError(StrCat(name, ": a number is larger than any type holds"));
   }
 }
 
