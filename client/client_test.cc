@@ -158,12 +158,31 @@ TEST_F(Watching, GoesOnWhenTheDaemonIsBack) {
   EXPECT_THAT(seen_, ElementsAre(1, 2, 3, 4, 5, 6, 7, 8, 9, 10));
 }
 
-TEST_F(Watching, GivesUpWhenTheDaemonStaysAway) {
+TEST_F(Watching, GivesUpWhenTheDaemonIsGone) {
+  daemon_.break_after = 2;
+  options_.gone_seconds = 0.3;
+  options_.on_trouble = [&](const std::string&) { daemon_.Stop(); };
+  EXPECT_THAT(WatchJob(options_), StatusIs(absl::StatusCode::kUnavailable,
+                                           AllOf(HasSubstr("the daemon is gone: no daemon at " + daemon_.socket()),
+                                                 HasSubstr("none came back within 0.30 s; job 5 is stored"))));
+}
+
+TEST_F(Watching, GivesUpWhenTheDaemonListensButDoesNotAnswer) {
   daemon_.break_after = 2;
   options_.give_up_seconds = 0.3;
-  options_.on_trouble = [&](const std::string&) { daemon_.Stop(); };
+  options_.from_seq = 9;  // Each watch gets two events and breaks.
+  daemon_.jobs[5].set_state(v1::JOB_STATE_RUNNING);
   EXPECT_THAT(WatchJob(options_),
-              StatusIs(absl::StatusCode::kUnavailable, AllOf(HasSubstr("did not come back"), HasSubstr("stored"))));
+              StatusIs(absl::StatusCode::kUnavailable,
+                       AllOf(HasSubstr("it did not come back within 0.30 s"), HasSubstr("job 5 is stored"))));
+}
+
+TEST_F(Watching, ADaemonThatSaysWhyItEndedIsNotWaitedFor) {
+  daemon_.break_after = 2;
+  daemon_.break_with =
+      absl::AbortedError("the daemon ended, because nothing can be stored any more: Input/output error");
+  EXPECT_THAT(WatchJob(options_), StatusIs(absl::StatusCode::kAborted, HasSubstr("Input/output error")));
+  EXPECT_THAT(troubles_, IsEmpty());
 }
 
 TEST_F(Watching, StopsWhenAsked) {

@@ -28,7 +28,8 @@ absl::Status FromGrpc(const grpc::Status& status) {
   if (status.error_code() == grpc::StatusCode::UNAVAILABLE && !status.error_message().starts_with("the daemon")) {
     return absl::UnavailableError(StrCat("the daemon went away (", status.error_message(), ")"));
   }
-  if (status.error_code() == grpc::StatusCode::DEADLINE_EXCEEDED) {
+  // What gRPC says of its own; a sentence of the daemon's stays.
+  if (status.error_code() == grpc::StatusCode::DEADLINE_EXCEEDED && status.error_message() == "Deadline Exceeded") {
     return absl::DeadlineExceededError("the daemon does not answer");
   }
   return absl::Status(static_cast<absl::StatusCode>(status.error_code()), status.error_message());

@@ -139,7 +139,7 @@ absl::StatusOr<v1::Job> FollowJob(Session* session, uint64_t job, uint64_t from_
     session->Note(
         StrCat("\njob ", job, " goes on; editctl watch ", job, " shows it, editctl cancel ", job, " ends it\n"));
   }
-  if (absl::IsUnavailable(ended.status()))
+  if (absl::IsUnavailable(ended.status()) || absl::IsAborted(ended.status()))
     return WithNext(ended.status(), StrCat("editctl daemon start; editctl watch ", job));
   if (absl::IsNotFound(ended.status())) return WithNext(ended.status(), "editctl queue --all");
   return ended;

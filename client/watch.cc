@@ -15,7 +15,9 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 constexpr auto kTick = std::chrono::milliseconds(100);
-constexpr size_t kQueueLimit = 4096;  // A reader faster than the terminal waits.
+constexpr auto kLongestPause = std::chrono::milliseconds(500);
+constexpr auto kSettled = std::chrono::seconds(1);  // A stream that lives so long is one, events or not.
+constexpr size_t kQueueLimit = 4096;                // A reader faster than the terminal waits.
 
 // One connection's stream, read by a thread of its own.
 class Stream {
@@ -88,13 +90,16 @@ absl::StatusOr<v1::Job> WatchJob(const WatchOptions& options) {
       request.set_from_seq(next);
       request.set_follow(options.follow);
       Stream stream(connection->get(), request);
+      const Clock::time_point opened = Clock::now();
       std::deque<v1::Event> events;
       while (!stream.Take(kTick, &events)) {
         if (stopped()) return absl::CancelledError("interrupted");
-        for (const v1::Event& event : events) {
-          if (lost) options.on_trouble("the daemon is back");
+        if (lost && (!events.empty() || Clock::now() - opened > kSettled)) {
+          options.on_trouble("the daemon is back");
           lost = false;
           pause = kTick;
+        }
+        for (const v1::Event& event : events) {
           if (event.seq() < next) continue;
           next = event.seq() + 1;
           options.on_event(event);
@@ -121,16 +126,20 @@ absl::StatusOr<v1::Job> WatchJob(const WatchOptions& options) {
       lost_at = Clock::now();
       options.on_trouble(StrCat(status.message(), "; waiting for it, Ctrl-C to stop"));
     }
-    if (Clock::now() - lost_at > std::chrono::duration<double>(options.give_up_seconds)) {
-      return absl::UnavailableError(StrCat(status.message(), " and did not come back within ",
-                                           FormatSeconds(options.give_up_seconds), "; the job is stored"));
+    const bool gone = !connection.ok();
+    const double limit = gone ? options.gone_seconds : options.give_up_seconds;
+    if (Clock::now() - lost_at > std::chrono::duration<double>(limit)) {
+      return absl::UnavailableError(StrCat(gone ? "the daemon is gone: " : "", status.message(),
+                                           gone ? ", and none came back within " : ", and it did not come back within ",
+                                           FormatSeconds(limit), "; job ", options.job,
+                                           " is stored and goes on when a daemon starts; its log tells more"));
     }
     for (auto waited = std::chrono::milliseconds(0); waited < pause; waited += kTick) {
       if (stopped()) return absl::CancelledError("interrupted");
       std::this_thread::sleep_for(kTick);
       options.on_tick();
     }
-    pause = std::min(pause * 2, std::chrono::milliseconds(2000));
+    pause = std::min(pause * 2, std::chrono::milliseconds(kLongestPause));
   }
 }
 

@@ -3,9 +3,21 @@
 #include <algorithm>
 #include <vector>
 
+#include "daemon/exits.h"
 #include "storage/base/strings.h"
 
 namespace editd::daemon {
+namespace {
+
+// The plugin's code, unless it says what only a daemon says of itself, or is none.
+absl::StatusCode CodeOf(const v1::WorkerError& error) {
+  const auto code = static_cast<absl::StatusCode>(error.code());
+  const bool known = error.code() > 0 && error.code() <= static_cast<int>(absl::StatusCode::kUnauthenticated);
+  const bool ours = code == absl::StatusCode::kUnavailable || code == absl::StatusCode::kDeadlineExceeded;
+  return known && !ours ? code : absl::StatusCode::kUnknown;
+}
+
+}  // namespace
 
 Checker::Checker(Launcher* launcher, absl::Duration timeout, absl::Duration idle)
     : launcher_(launcher), timeout_(timeout), idle_(idle) {
@@ -21,44 +33,42 @@ Checker::~Checker() {
   reaper_.join();
 }
 
-std::shared_ptr<Checker::Warmed> Checker::Find(const std::string& plugin_hash) {
+std::shared_ptr<Checker::Warmed> Checker::Find(const std::string& name, const std::string& hash) {
   std::lock_guard<std::mutex> lock(mutex_);
-  std::shared_ptr<Warmed>& warmed = workers_[plugin_hash];
-  if (warmed == nullptr) warmed = std::make_shared<Warmed>(launcher_);
+  std::shared_ptr<Warmed>& warmed = workers_[hash];
+  if (warmed == nullptr) warmed = std::make_shared<Warmed>(launcher_, name);
   return warmed;
 }
 
-absl::StatusOr<v1::CheckReply> Checker::Check(const v1::CheckRequest& request) {
-  const std::shared_ptr<Warmed> warmed = Find(request.plugin_hash());
+absl::StatusOr<v1::CheckReply> Checker::Check(const std::string& name, const v1::CheckRequest& request) {
+  const std::shared_ptr<Warmed> warmed = Find(name, request.plugin_hash());
   v1::ToWorker message;
   *message.mutable_check() = request;
   std::lock_guard<std::mutex> lock(warmed->mutex);
   warmed->last_used = std::chrono::steady_clock::now();
   absl::StatusOr<v1::FromWorker> reply = warmed->client.Call(message, timeout_);
   // That a worker was killed is no fault of this spec; if it is, the second one dies as well.
-  if (!reply.ok() && reply.status().code() == absl::StatusCode::kUnavailable) {
-    reply = warmed->client.Call(message, timeout_);
+  if (absl::IsUnavailable(reply.status())) reply = warmed->client.Call(message, timeout_);
+  if (absl::IsUnavailable(reply.status())) {
+    return absl::InternalError(StrCat("plugin \"", name, "\": its check crashed: ", reply.status().message(),
+                                      "; a fault of the plugin, the daemon goes on; all that the plugin wrote is in ",
+                                      "the daemon's log"));
   }
-  if (!reply.ok()) return Annotate(reply.status(), "the plugin's check failed");
+  if (absl::IsDeadlineExceeded(reply.status())) {
+    return absl::InternalError(StrCat("plugin \"", name, "\": its check gave no answer within ", DurationText(timeout_),
+                                      " and was ended; what the plugin wrote is in the daemon's log; a slow one needs ",
+                                      "a longer check_timeout in editd.conf"));
+  }
+  if (!reply.ok()) return Annotate(reply.status(), StrCat("plugin \"", name, "\": its check failed"));
   if (!reply->has_check()) {
     warmed->client.Reset();
-    return absl::InternalError("the plugin's check failed: the worker answered another question");
+    return absl::InternalError(StrCat("plugin \"", name, "\": its worker answered another question"));
   }
-  const v1::WorkerError& error = reply->check().error();
   if (reply->check().has_error()) {
-    return absl::Status(static_cast<absl::StatusCode>(error.code() == 0 ? 2 : error.code()),
-                        StrCat("the plugin's check failed: ", error.message()));
+    const v1::WorkerError& error = reply->check().error();
+    return absl::Status(CodeOf(error), StrCat("plugin \"", name, "\": its check failed: ", error.message()));
   }
   return std::move(*reply->mutable_check());
-}
-
-void Checker::Warm(const std::string& plugin_path, const std::string& plugin_hash) {
-  v1::ToWorker message;
-  message.mutable_describe()->set_plugin_path(plugin_path);
-  const std::shared_ptr<Warmed> warmed = Find(plugin_hash);
-  std::lock_guard<std::mutex> lock(warmed->mutex);
-  warmed->last_used = std::chrono::steady_clock::now();
-  if (!warmed->client.running()) warmed->client.Call(message, timeout_).status().IgnoreError();
 }
 
 void Checker::EndIdle() {

@@ -27,20 +27,19 @@ class Checker {
   Checker(Launcher* launcher, absl::Duration timeout, absl::Duration idle);
   ~Checker();
 
-  // The plugin's findings and estimate. An error only if there is no answer.
-  absl::StatusOr<v1::CheckReply> Check(const v1::CheckRequest& request);
-  // Starts the plugin's worker ahead of the first check.
-  void Warm(const std::string& plugin_path, const std::string& plugin_hash);
+  // The findings and the estimate of the plugin, named `name`. An error only if there is no answer: INTERNAL if the
+  // check crashed or passed its time, else what the plugin says.
+  absl::StatusOr<v1::CheckReply> Check(const std::string& name, const v1::CheckRequest& request);
 
  private:
   struct Warmed {
-    explicit Warmed(Launcher* launcher) : client(launcher) {}
+    Warmed(Launcher* launcher, const std::string& name) : client(launcher, name) {}
     std::mutex mutex;  // Held for the time of a check.
     WorkerClient client;
     std::chrono::steady_clock::time_point last_used;
   };
 
-  std::shared_ptr<Warmed> Find(const std::string& plugin_hash);
+  std::shared_ptr<Warmed> Find(const std::string& name, const std::string& hash);
   void EndIdle();
 
   Launcher* const launcher_;

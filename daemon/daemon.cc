@@ -111,16 +111,18 @@ absl::Status Daemon::WaitForEnd() {
 // What takes work in goes first; the core thread, which everything else waits for, goes last.
 Daemon::~Daemon() {
   bool serves;
+  absl::Status failure;
   {
     std::lock_guard<std::mutex> lock(mutex_);
     serves = !finished_;
+    failure = failure_;
   }
   if (serves) {
     core_.Post([this] { jobs_->KillAll([this] { Finish(); }); });
     WaitForEnd().IgnoreError();
   }
   listener_.Stop();
-  news_.Stop();
+  news_.Stop(failure);
   if (service_ != nullptr) service_->Stop(kGraceOfCalls);
   if (transfer_ != nullptr) transfer_->Stop();
   launch_thread_.Stop();

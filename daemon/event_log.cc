@@ -30,12 +30,18 @@ void EventNews::Announce(uint64_t job, uint64_t last_seq) {
   changed_.notify_all();
 }
 
-void EventNews::Stop() {
+void EventNews::Stop(const absl::Status& why) {
   {
     std::lock_guard<std::mutex> lock(mutex_);
     stop_ = true;
+    why_ = why;
   }
   changed_.notify_all();
+}
+
+absl::Status EventNews::why() {
+  std::lock_guard<std::mutex> lock(mutex_);
+  return why_;
 }
 
 uint64_t EventLog::LastSeq(uint64_t job) {

@@ -28,14 +28,16 @@ class EventNews {
   // Waits until the job has an event after `seq`, or `timeout` passes. False if the daemon ends.
   bool Wait(uint64_t job, uint64_t seq, absl::Duration timeout);
   void Announce(uint64_t job, uint64_t last_seq);
-  // Wakes every watcher for good.
-  void Stop();
+  // Wakes every watcher for good, and tells it `why`; OK: as a daemon ends that was told to.
+  void Stop(const absl::Status& why);
+  absl::Status why();
 
  private:
   std::mutex mutex_;
   std::condition_variable changed_;
   std::map<uint64_t, uint64_t> last_;  // Of jobs that had an event since the start.
   bool stop_ = false;
+  absl::Status why_;
 };
 
 class EventLog {

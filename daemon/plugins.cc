@@ -147,7 +147,7 @@ Plugins::Found Plugins::Describe(const std::string& path, const FileState& state
 }
 
 absl::StatusOr<v1::Plugin> Plugins::Ask(const std::string& path, const Id& hash) {
-  WorkerClient client(launcher_);
+  WorkerClient client(launcher_, Stem(path));
   v1::ToWorker request;
   request.mutable_describe()->set_plugin_path(path);
   ASSIGN_OR_RETURN(const v1::FromWorker reply, client.Call(request, kDescribeTimeout));

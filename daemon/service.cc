@@ -151,7 +151,11 @@ class Service::Rpcs final : public v1::Editor::Service {
       if (over) return grpc::Status::OK;
       if (context->IsCancelled()) return grpc::Status::CANCELLED;
       if (!parts_.news->Wait(request->id(), next - 1, kLookForCancel)) {
-        return grpc::Status(grpc::StatusCode::UNAVAILABLE, "the daemon is about to end; watch again later");
+        const absl::Status why = parts_.news->why();
+        if (why.ok()) return {grpc::StatusCode::UNAVAILABLE, "the daemon is about to end; watch again later"};
+        return {grpc::StatusCode::ABORTED,
+                StrCat("the daemon ended, because nothing can be stored any more: ", why.message(), "; job ",
+                       request->id(), " is stored and goes on when a daemon starts")};
       }
     }
   }

@@ -114,7 +114,7 @@ absl::StatusOr<Submission::Draft> Submission::Prepare(const v1::JobSpec& spec,
   core_->Call([&] { Resolve(known->plugin, &draft, &check); });
   if (!draft.findings.empty()) return draft;
 
-  ASSIGN_OR_RETURN(const v1::CheckReply reply, checker_->Check(check));
+  ASSIGN_OR_RETURN(const v1::CheckReply reply, checker_->Check(known->plugin.name(), check));
   draft.findings.assign(reply.findings().begin(), reply.findings().end());
   job.set_estimate_memory_bytes(reply.memory_bytes());
   job.set_estimate_disk_bytes(reply.disk_bytes());

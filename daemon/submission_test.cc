@@ -63,8 +63,33 @@ TEST_F(SubmissionTest, ThePluginsOwnFindingsRefuseTheSpec) {
 
 TEST_F(SubmissionTest, ACheckThatCrashesSaysSoAndTheNextOneWorks) {
   EXPECT_THAT(h_.Submit(Harness::Spec("run", "check_exit 7")),
-              StatusIs(absl::StatusCode::kUnavailable, HasSubstr("exit status 7")));
+              StatusIs(absl::StatusCode::kInternal,
+                       AllOf(HasSubstr("plugin \"run\": its check crashed: "), HasSubstr("exit status 7"),
+                             HasSubstr("the daemon goes on"), HasSubstr("the daemon's log"))));
+  EXPECT_THAT(h_.Submit(Harness::Spec("run", "check_say out of luck;check_exit 7")).status().message(),
+              HasSubstr("it wrote: out of luck"));
   EXPECT_OK(h_.Submit(Harness::Spec("run", "log ok")));
+}
+
+TEST_F(SubmissionTest, ACheckThatHangsIsEndedAndTheNextOneWorks) {
+  Harness impatient(dir_ / "other", [](Config* config) { config->check_timeout = absl::Milliseconds(300); });
+  EXPECT_THAT(impatient.Submit(Harness::Spec("run", "check_hang")),
+              StatusIs(absl::StatusCode::kInternal,
+                       AllOf(HasSubstr("plugin \"run\": its check gave no answer within 0.3 s and was ended"),
+                             HasSubstr("check_timeout"))));
+  bool worked = false;  // A slow machine's worker may need more than that to start.
+  for (int i = 0; i < 50 && !worked; ++i) worked = impatient.Submit(Harness::Spec("run", "log ok")).ok();
+  EXPECT_TRUE(worked);
+}
+
+TEST_F(SubmissionTest, AnErrorOfTheCheckHasThePluginsCodeButNeverTheDaemons) {
+  const auto code_of = [this](const std::string& code) {
+    return h_.Submit(Harness::Spec("run", "check_error " + code)).status().code();
+  };
+  EXPECT_EQ(code_of("9"), absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(code_of("14"), absl::StatusCode::kUnknown);  // UNAVAILABLE: the daemon is there.
+  EXPECT_EQ(code_of("4"), absl::StatusCode::kUnknown);
+  EXPECT_EQ(code_of("4711"), absl::StatusCode::kUnknown);
 }
 
 TEST_F(SubmissionTest, AnEstimateIsKept) {

@@ -47,7 +47,7 @@ class FakeDaemon::Service : public v1::Editor::Service {
       *response.mutable_event() = event;
       writer->Write(response);
       if (daemon_.watched_from.size() == 1 && ++sent == daemon_.break_after) {
-        return {grpc::StatusCode::UNAVAILABLE, "Socket closed"};
+        return {static_cast<grpc::StatusCode>(daemon_.break_with.code()), std::string(daemon_.break_with.message())};
       }
     }
     return grpc::Status::OK;

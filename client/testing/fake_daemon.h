@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "editd/v1/service.pb.h"
+#include "storage/base/status.h"
 #include "storage/base/testing.h"
 
 namespace editd::client {
@@ -34,7 +35,8 @@ class FakeDaemon {
   std::vector<v1::Model> models;
   std::map<uint64_t, v1::Job> jobs;
   std::vector<v1::Event> events;  // Of every job.
-  uint64_t break_after = 0;       // The first watch breaks with UNAVAILABLE after this many events; 0: never.
+  uint64_t break_after = 0;       // The first watch breaks after this many events; 0: never.
+  absl::Status break_with = absl::UnavailableError("Socket closed");
   std::map<std::string, std::string> contents;  // Assets and packs, by id.
 
   // What was asked.

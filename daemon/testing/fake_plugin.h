@@ -16,7 +16,7 @@
 //   reuse                   reply with a version of the first input's tensors and files
 //   export NAME             add a file for the client
 //   result T                add a result (an editd.v1.LogLine with that text)
-// In a check: finding T, estimate BYTES, and exit, signal, hang, error as above; others do nothing.
+// In a check: finding T, estimate BYTES, check_say T, check_exit N, check_hang, check_error CODE; others do nothing.
 #ifndef EDITD_DAEMON_TESTING_FAKE_PLUGIN_H_
 #define EDITD_DAEMON_TESTING_FAKE_PLUGIN_H_
 

@@ -66,6 +66,11 @@ class FakeWorker {
       if (verb == "estimate") reply->set_memory_bytes(std::strtoull(value.c_str(), nullptr, 10));
       if (verb == "check_exit") std::_Exit(std::atoi(value.c_str()));
       if (verb == "check_hang") ::pause();
+      if (verb == "check_say") std::printf("%s\n", value.c_str()), std::fflush(stdout);
+      if (verb == "check_error") {
+        reply->mutable_error()->set_code(std::atoi(value.c_str()));
+        reply->mutable_error()->set_message("asked to");
+      }
     }
     Send(message);
   }

@@ -239,7 +239,30 @@ class Plugins(BadInput):
         self.submit_says(misbehave("MODE_UNSPECIFIED", 'finding: "this is wrong"'), "params.finding", "this is wrong")
 
     def test_it_crashes_while_it_checks(self):
-        self.submit_says(misbehave("MODE_CRASH", "in_check: true"), "SIGSEGV")
+        """The plugin's fault is told as the plugin's, where its output is, and the daemon works on."""
+        for command in (("submit", "-", "--wait"), ("validate", "-")):
+            said = self.editd.refused(*command, stdin=misbehave("MODE_CRASH", "in_check: true"))
+            self.says(said, 'plugin "misbehave": its check crashed: ', "SIGSEGV", "the daemon goes on", "the daemon's log")
+            self.assertNotIn("went away", said)
+        self.assertEqual(self.editd.submit(misbehave("MODE_LOG").replace('"bad"', '"good"'))["state"], "JOB_STATE_SUCCEEDED")
+
+    def test_it_exits_while_it_checks(self):
+        self.submit_says(misbehave("MODE_EXIT", "in_check: true"), 'plugin "misbehave": its check crashed: ', "exit status 0")
+
+    def test_what_it_writes_while_it_checks_is_in_the_daemons_log(self):
+        self.editd.ctl("validate", "-", stdin=misbehave("MODE_PRINT", "in_check: true"))
+        for line in ("a line to standard output", "a line to standard error"):
+            wait_for(lambda: f"plugin misbehave wrote while it was asked: {line}" in self.editd.log.read_text(), line)
+
+    def test_it_hangs_while_it_checks(self):
+        with Editd(config=TEST_PLUGINS + "check_timeout = 1 s\n") as other:
+            said = other.refused("submit", "-", "--wait", stdin=misbehave("MODE_HANG", "in_check: true"))
+            self.says(said, 'plugin "misbehave": its check gave no answer within 1 s', "check_timeout")
+            other.verify()
+
+    def test_it_hangs(self):
+        """Not a sign of life for hung_after: it is ended, tried once more, and the log says why."""
+        self.fails("MODE_HANG", "HUNG", "gave no sign of life for 2 s and was ended", attempts=2)
 
     def test_its_output_is_in_the_log(self):
         job = self.editd.submit(misbehave("MODE_PRINT").replace('"bad"', '"good"'))
