@@ -30,16 +30,28 @@ Json With(Json config, const char* key, Json value) {
   return config;
 }
 
+Json Gemma(const char* architecture) {
+  return Json{{"architectures", {architecture}},
+              {"vocab_size", 256000},
+              {"hidden_size", 2304},
+              {"intermediate_size", 9216},
+              {"num_hidden_layers", 12},
+              {"num_attention_heads", 8},
+              {"num_key_value_heads", 4},
+              {"hidden_activation", "gelu_pytorch_tanh"},
+              {"head_dim", 256}};
+}
+
 TEST(DecoderConfig, BothSpellingsOfRopeGiveTheSame) {
   ASSERT_OK_AND_ASSIGN(const auto v4, ParseDecoderConfig(With(Smol(), "rope_theta", 100000).dump()));
   ASSERT_OK_AND_ASSIGN(
       const auto v5,
       ParseDecoderConfig(With(Smol(), "rope_parameters", {{"rope_type", "default"}, {"rope_theta", 100000.0}}).dump()));
-  EXPECT_EQ(v4.inv_frequencies, v5.inv_frequencies);
+  EXPECT_EQ(v4.ropes[0].frequencies, v5.ropes[0].frequencies);
   EXPECT_EQ(v4.head_dim, 64);
   EXPECT_TRUE(v4.tied);
   EXPECT_EQ(v4.eos_token_ids, (std::vector<int64_t>{2, 0}));
-  EXPECT_FLOAT_EQ(v4.inv_frequencies[16], 0.0031622777f);
+  EXPECT_FLOAT_EQ(v4.ropes[0].frequencies[16], 0.0031622777f);
 }
 
 // Values of Llama 3.2 1B and 3.1 8B, computed in double precision.
@@ -51,7 +63,7 @@ TEST(DecoderConfig, Llama3FrequenciesBlend) {
                  {"high_freq_factor", 4.0},
                  {"original_max_position_embeddings", 8192}};
     Json config = With(With(With(Smol(), "rope_scaling", scaling), "rope_theta", 500000.0), "head_dim", head_dim);
-    return ParseDecoderConfig(config.dump()).value().inv_frequencies;
+    return ParseDecoderConfig(config.dump()).value().ropes[0].frequencies;
   };
   const auto small = frequencies(64, 32);
   EXPECT_NEAR(small[1] / 0.663601238, 1, 1e-6);
@@ -64,28 +76,90 @@ TEST(DecoderConfig, Llama3FrequenciesBlend) {
   EXPECT_NEAR(large[35] / 9.55621235e-05, 1, 1e-6);
 }
 
+std::string Refusal(const Json& config) {
+  const auto parsed = ParseDecoderConfig(config.dump());
+  EXPECT_EQ(parsed.status().code(), absl::StatusCode::kUnimplemented) << parsed.status();
+  return std::string(parsed.status().message());
+}
+
 TEST(DecoderConfig, WhatIsNotComputedIsRefusedByName) {
-  const auto refusal = [](const Json& config) {
-    const auto parsed = ParseDecoderConfig(config.dump());
-    EXPECT_EQ(parsed.status().code(), absl::StatusCode::kUnimplemented) << parsed.status();
-    return std::string(parsed.status().message());
-  };
-  EXPECT_THAT(refusal(With(Smol(), "hidden_act", "gelu")), HasSubstr("\"hidden_act\": \"gelu\""));
-  EXPECT_THAT(refusal(With(Smol(), "sliding_window", 4096)), HasSubstr("sliding_window"));
-  EXPECT_THAT(refusal(With(Smol(), "architectures", {"RwkvForCausalLM"})), HasSubstr("RwkvForCausalLM"));
-  EXPECT_THAT(refusal(With(Smol(), "rope_scaling", {{"type", "yarn"}, {"factor", 4.0}})), HasSubstr("yarn"));
-  EXPECT_THAT(refusal(With(Smol(), "quantization_config", {{"bits", 4}})), HasSubstr("quantization_config"));
-  EXPECT_THAT(refusal(With(Smol(), "layer_types", {"full_attention", "sliding_attention"})),
-              HasSubstr("sliding_attention"));
+  EXPECT_THAT(Refusal(With(Smol(), "hidden_act", "gelu")), HasSubstr("\"hidden_act\": \"gelu\""));
+  EXPECT_THAT(Refusal(With(Smol(), "sliding_window", 4096)), HasSubstr("sliding_window"));
+  EXPECT_THAT(Refusal(With(Smol(), "architectures", {"RwkvForCausalLM"})), HasSubstr("RwkvForCausalLM"));
+  EXPECT_THAT(Refusal(With(Smol(), "rope_scaling", {{"type", "longrope"}, {"factor", 4.0}})), HasSubstr("longrope"));
+  EXPECT_THAT(Refusal(With(Smol(), "rope_scaling", {{"type", "linear"}, {"factor", 4.0}, {"mrope_section", {1, 2}}})),
+              HasSubstr("rope_scaling.mrope_section"));
+  EXPECT_THAT(Refusal(With(Smol(), "layer_types", Json(std::vector<std::string>(30, "chunked_attention")))),
+              HasSubstr("chunked_attention"));
+  for (const char* key : {"quantization_config", "num_experts", "attention_chunk_size", "no_rope_layers",
+                          "attn_logit_softcapping", "query_pre_attn_scalar", "partial_rotary_factor"}) {
+    EXPECT_THAT(Refusal(With(Smol(), key, 3)), HasSubstr(key));
+  }
+  EXPECT_THAT(Refusal(With(Gemma("Gemma3ForCausalLM"), "use_bidirectional_attention", true)),
+              HasSubstr("use_bidirectional_attention"));
+  EXPECT_THAT(Refusal(With(Gemma("Gemma3ForCausalLM"), "rope_parameters", {{"rope_theta", 1e4}})),
+              HasSubstr("rope_parameters.rope_theta"));
 }
 
 TEST(DecoderConfig, QwensWindowCountsOnlyWhenUsed) {
-  Json config = With(With(Smol(), "architectures", {"Qwen2ForCausalLM"}), "sliding_window", 32768);
-  ASSERT_OK_AND_ASSIGN(const auto parsed, ParseDecoderConfig(With(config, "use_sliding_window", false).dump()));
-  EXPECT_TRUE(parsed.qkv_bias);
-  EXPECT_FALSE(parsed.output_bias);
-  EXPECT_THAT(ParseDecoderConfig(With(config, "use_sliding_window", true).dump()),
-              StatusIs(absl::StatusCode::kUnimplemented, HasSubstr("sliding_window")));
+  Json config = With(With(Smol(), "architectures", {"Qwen2ForCausalLM"}), "sliding_window", 32);
+  config["max_window_layers"] = 20;
+  ASSERT_OK_AND_ASSIGN(const auto unused, ParseDecoderConfig(With(config, "use_sliding_window", false).dump()));
+  EXPECT_TRUE(unused.qkv_bias);
+  EXPECT_FALSE(unused.output_bias);
+  for (const auto& layer : unused.attention) EXPECT_EQ(layer.window, 0);
+  ASSERT_OK_AND_ASSIGN(const auto used, ParseDecoderConfig(With(config, "use_sliding_window", true).dump()));
+  for (int i = 0; i < 30; ++i) EXPECT_EQ(used.attention[i].window, i < 20 ? 0 : 32);
+}
+
+// A key that is absent has the class's default; null is a statement.
+TEST(DecoderConfig, AMistralThatIsSilentHasAWindow) {
+  const Json config = With(Smol(), "architectures", {"MistralForCausalLM"});
+  EXPECT_EQ(ParseDecoderConfig(config.dump()).status().code(), absl::StatusCode::kOk);
+  EXPECT_EQ(ParseDecoderConfig(config.dump())->attention[0].window, 4096);
+  EXPECT_EQ(ParseDecoderConfig(With(config, "sliding_window", nullptr).dump())->attention[0].window, 0);
+  EXPECT_EQ(ParseDecoderConfig(With(config, "sliding_window", 7).dump())->attention[29].window, 7);
+  EXPECT_THAT(Refusal(With(config, "layer_types", Json(std::vector<std::string>(30, "full_attention")))),
+              HasSubstr("layer_types"));
+}
+
+TEST(DecoderConfig, GemmasAlternate) {
+  ASSERT_OK_AND_ASSIGN(const auto second, ParseDecoderConfig(Gemma("Gemma2ForCausalLM").dump()));
+  EXPECT_EQ(second.attention[0].window, 4096);
+  EXPECT_EQ(second.attention[1].window, 0);
+  EXPECT_EQ(second.attention_cap, 50);
+  EXPECT_EQ(second.logit_cap, 30);
+  EXPECT_EQ(second.query_scale, 1.0 / 16);
+  EXPECT_TRUE(second.tied);
+  ASSERT_OK_AND_ASSIGN(const auto uncapped,
+                       ParseDecoderConfig(With(Gemma("Gemma2ForCausalLM"), "attn_logit_softcapping", nullptr).dump()));
+  EXPECT_EQ(uncapped.attention_cap, 0);
+
+  Json third = With(Gemma("Gemma3ForCausalLM"), "rope_scaling", {{"rope_type", "linear"}, {"factor", 8.0}});
+  ASSERT_OK_AND_ASSIGN(const auto config, ParseDecoderConfig(third.dump()));
+  for (int i = 0; i < 12; ++i) {
+    EXPECT_EQ(config.attention[i].window, i % 6 == 5 ? 0 : 4096);
+    EXPECT_EQ(config.attention[i].rope, i % 6 == 5 ? 0 : 1);
+  }
+  EXPECT_FLOAT_EQ(config.ropes[0].frequencies[64], 1e-3f / 8);
+  EXPECT_FLOAT_EQ(config.ropes[1].frequencies[64], 1e-2f);
+  const Json nested = {{"full_attention", {{"rope_type", "linear"}, {"factor", 8.0}, {"rope_theta", 1e6}}},
+                       {"sliding_attention", {{"rope_type", "default"}, {"rope_theta", 1e4}}}};
+  ASSERT_OK_AND_ASSIGN(const auto v5,
+                       ParseDecoderConfig(With(Gemma("Gemma3ForCausalLM"), "rope_parameters", nested).dump()));
+  EXPECT_EQ(v5.ropes, config.ropes);
+  // Files of models that also see nest it, and leave out what is the default.
+  const Json seeing = {
+      {"architectures", {"Gemma3ForConditionalGeneration"}},
+      {"eos_token_id", {1, 106}},
+      {"vision_config", {{"hidden_size", 1152}}},
+      {"text_config", {{"model_type", "gemma3_text"}, {"hidden_size", 2560}, {"sliding_window", 1024}}}};
+  ASSERT_OK_AND_ASSIGN(const auto part, ParseDecoderConfig(seeing.dump()));
+  EXPECT_TRUE(part.language_part);
+  EXPECT_EQ(part.head_dim, 256);
+  EXPECT_EQ(part.vocab_size, 262208);
+  EXPECT_EQ(part.attention[0].window, 1024);
+  EXPECT_EQ(part.eos_token_ids, (std::vector<int64_t>{1, 106}));
 }
 
 TEST(DecoderConfig, NonsenseIsAnError) {

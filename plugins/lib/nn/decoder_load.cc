@@ -36,24 +36,44 @@ absl::StatusOr<std::unique_ptr<Decoder>> Decoder::Load(const DecoderConfig& conf
 }
 
 absl::Status Decoder::ReadWeights(const WeightSource& weights) {
+  // bf16 models were trained with the scale rounded, too.
+  embedding_scale_ = static_cast<float>(config_.embedding_scale);
+  if (options_.compute == Compute::kBF16) embedding_scale_ = BFloat16ToFloat(FloatToBFloat16(embedding_scale_));
+  std::string prefix = "model.", head = "lm_head.weight";
+  if (config_.language_part) {
+    prefix = "model.language_model.";
+    if (!weights.find(prefix + "embed_tokens.weight").has_value()) {
+      prefix = "language_model.model.", head = "language_model.lm_head.weight";
+    }
+  }
   const std::vector<int64_t> table = {config_.vocab_size, config_.hidden_size};
-  ASSIGN_OR_RETURN(embedding_, RequireTensor(weights, "model.embed_tokens.weight", table));
+  ASSIGN_OR_RETURN(embedding_, RequireTensor(weights, prefix + "embed_tokens.weight", table));
   head_ = embedding_;
   if (!config_.tied) {
-    ASSIGN_OR_RETURN(head_, RequireTensor(weights, "lm_head.weight", table));
+    ASSIGN_OR_RETURN(head_, RequireTensor(weights, head, table));
   }
-  RETURN_IF_ERROR(ReadVector(weights, "model.norm.weight", config_.hidden_size, &final_norm_));
-  if (weights.find(StrCat("model.layers.", config_.layers, ".input_layernorm.weight")).has_value()) {
+  RETURN_IF_ERROR(ReadNorm(weights, prefix + "norm.weight", config_.hidden_size, &final_norm_));
+  if (weights.find(StrCat(prefix, "layers.", config_.layers, ".input_layernorm.weight")).has_value()) {
     return absl::InvalidArgumentError(
         StrCat("config.json: \"num_hidden_layers\" is ", config_.layers, ", and the model has more layers"));
   }
   layers_.resize(config_.layers);
-  for (int64_t i = 0; i < config_.layers; ++i) RETURN_IF_ERROR(ReadLayer(weights, i, &layers_[i]));
+  for (int64_t i = 0; i < config_.layers; ++i) {
+    RETURN_IF_ERROR(ReadLayer(weights, StrCat(prefix, "layers.", i, "."), &layers_[i]));
+  }
   return absl::OkStatus();
 }
 
-absl::Status Decoder::ReadLayer(const WeightSource& weights, int64_t index, Layer* layer) {
-  const std::string prefix = StrCat("model.layers.", index, ".");
+absl::Status Decoder::ReadNorm(const WeightSource& weights, const std::string& name, int64_t size,
+                               std::vector<float>* out) const {
+  RETURN_IF_ERROR(ReadVector(weights, name, size, out));
+  if (config_.norm_offset) {
+    for (float& weight : *out) weight += 1;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Decoder::ReadLayer(const WeightSource& weights, const std::string& prefix, DecoderLayer* layer) {
   const std::string attention = prefix + "self_attn.", mlp = prefix + "mlp.";
   const int64_t hidden = config_.hidden_size, inner = config_.intermediate_size;
   const int64_t queries = config_.heads * config_.head_dim, keys = config_.kv_heads * config_.head_dim;
@@ -82,11 +102,17 @@ absl::Status Decoder::ReadLayer(const WeightSource& weights, int64_t index, Laye
   RETURN_IF_ERROR(pack({{mlp + "up_proj.weight", inner}}, hidden, &layer->up));
   RETURN_IF_ERROR(pack({{mlp + "down_proj.weight", hidden}}, inner, &layer->down));
 
-  RETURN_IF_ERROR(ReadVector(weights, prefix + "input_layernorm.weight", hidden, &layer->input_norm));
-  RETURN_IF_ERROR(ReadVector(weights, prefix + "post_attention_layernorm.weight", hidden, &layer->post_norm));
+  RETURN_IF_ERROR(ReadNorm(weights, prefix + "input_layernorm.weight", hidden, &layer->input_norm));
+  if (config_.output_norms) {
+    RETURN_IF_ERROR(ReadNorm(weights, prefix + "post_attention_layernorm.weight", hidden, &layer->attended_norm));
+    RETURN_IF_ERROR(ReadNorm(weights, prefix + "pre_feedforward_layernorm.weight", hidden, &layer->mlp_norm));
+    RETURN_IF_ERROR(ReadNorm(weights, prefix + "post_feedforward_layernorm.weight", hidden, &layer->mlp_out_norm));
+  } else {
+    RETURN_IF_ERROR(ReadNorm(weights, prefix + "post_attention_layernorm.weight", hidden, &layer->mlp_norm));
+  }
   if (config_.qk_norm) {
-    RETURN_IF_ERROR(ReadVector(weights, attention + "q_norm.weight", config_.head_dim, &layer->query_norm));
-    RETURN_IF_ERROR(ReadVector(weights, attention + "k_norm.weight", config_.head_dim, &layer->key_norm));
+    RETURN_IF_ERROR(ReadNorm(weights, attention + "q_norm.weight", config_.head_dim, &layer->query_norm));
+    RETURN_IF_ERROR(ReadNorm(weights, attention + "k_norm.weight", config_.head_dim, &layer->key_norm));
   }
   // A bias that the config does not speak of would change the result: it is no tensor to overlook.
   const auto bias = [&](bool wanted, const std::vector<std::pair<std::string, int64_t>>& parts,

@@ -94,6 +94,56 @@ TEST_P(EachCompute, StatesDependOnNeitherBatchNorThreadsNorWhatFollows) {
   }
 }
 
+TEST_P(EachCompute, ASequenceInPartsGivesTheSameBits) {
+  config_.attention[1].window = 21;
+  const WeightsFromNames weights(config_);
+  const auto decoder = Load(weights);
+  std::vector<int32_t> ids = golden_.ids[0];
+  ids.insert(ids.end(), golden_.ids[1].begin(), golden_.ids[1].end());
+  ids.insert(ids.end(), golden_.ids[1].begin(), golden_.ids[1].end());  // 177, beyond two blocks.
+  HiddenStates whole, part, other;
+  ASSERT_OK(decoder->Run(Spans({ids}), &whole));
+  KeyValueCache cache, unrelated;
+  size_t done = 0;
+  for (size_t count : {13, 1, 1, 60, 2, 64, 36}) {
+    const std::vector<int32_t> next(ids.begin() + done, ids.begin() + done + count), beside(count + 3, 5);
+    const std::vector<std::vector<int32_t>> both = {beside, next};
+    KeyValueCache* const caches[] = {done % 2 == 0 ? &unrelated : nullptr, &cache};
+    ASSERT_OK(decoder->Run(Spans(both), caches, &part));
+    for (size_t t = 0; t < count; ++t) {
+      ASSERT_EQ(std::memcmp(part.row(1, t), whole.row(0, done + t), whole.bytes_per_row), 0) << done << " " << t;
+    }
+    done += count;
+    ASSERT_EQ(cache.length, static_cast<int64_t>(done));
+  }
+  ASSERT_EQ(done, ids.size());
+  // Tokens taken back and put again.
+  cache.length = 70;
+  ASSERT_OK(decoder->Run(Spans({{3, 4, 5}}), std::vector{&cache}, &other));
+  cache.length = 70;
+  ASSERT_OK(decoder->Run(Spans({{ids.begin() + 70, ids.begin() + 75}}), std::vector{&cache}, &part));
+  EXPECT_NE(std::memcmp(other.row(0, 0), whole.row(0, 70), whole.bytes_per_row), 0);
+  for (size_t t = 0; t < 5; ++t) {
+    ASSERT_EQ(std::memcmp(part.row(0, t), whole.row(0, 70 + t), whole.bytes_per_row), 0) << t;
+  }
+}
+
+TEST_P(EachCompute, AWindowIsWhatAPositionDependsOn) {
+  for (LayerAttention& layer : config_.attention) layer.window = 10;
+  const WeightsFromNames weights(config_);
+  const auto decoder = Load(weights);
+  std::vector<int32_t> ids(150, 9), changed = ids;
+  changed[20] = 11;
+  HiddenStates a, b;
+  ASSERT_OK(decoder->Run(Spans({ids}), &a));
+  ASSERT_OK(decoder->Run(Spans({changed}), &b));
+  // Two layers carry a change 9 positions each.
+  for (int64_t t = 0; t < 150; ++t) {
+    const bool same = std::memcmp(a.row(0, t), b.row(0, t), a.bytes_per_row) == 0;
+    EXPECT_EQ(same, t < 20 || t > 38) << t;
+  }
+}
+
 TEST_P(EachCompute, ScoresAreTheSoftMaxOfTheLogits) {
   const WeightsFromNames weights(config_);
   const auto decoder = Load(weights);

@@ -48,6 +48,10 @@ class Group {
       decoder_.gemm()(count, std::min(kBlockColumns, columns_ - c), hidden, x, hidden,
                       packed_.As<uint32_t>() + c * units_, kBlockColumns, logits_.As<float>() + c, stride(), false);
     }
+    const double cap = decoder_.config().logit_cap;
+    for (int64_t i = 0; cap > 0 && i < count; ++i) {
+      Kernels().soft_cap(logits_.As<float>() + i * stride(), columns_, static_cast<float>(cap));
+    }
   }
   const float* row(int64_t i) const { return logits_.As<float>() + i * stride(); }
 

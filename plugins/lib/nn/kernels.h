@@ -41,13 +41,17 @@ struct KernelTable {
   void (*rms_norm)(const float* x, const float* weight, int64_t n, float eps, Compute compute, void* out);
   // out = silu(gate) * up.
   void (*swiglu)(const float* gate, const float* up, int64_t n, Compute compute, void* out);
+  // out = gelu(gate) * up, gelu by its tanh form.
+  void (*geglu)(const float* gate, const float* up, int64_t n, Compute compute, void* out);
+  // x = cap * tanh(x / cap), in place.
+  void (*soft_cap)(float* x, int64_t n, float cap);
   // Rotates (x[i], x[half + i]) by an angle given as its cosine and sine, in place.
   void (*rotate)(float* x, const float* cosine, const float* sine, int64_t half);
   void (*add)(float* x, const float* y, int64_t n);
   // out = x * scale.
   void (*convert)(const float* x, float scale, int64_t n, Compute compute, void* out);
-  // out = exp(x - max(x)) over the first `valid` columns, 0 up to `n`. Returns the sum of what it wrote.
-  float (*exp_row)(const float* x, int64_t valid, int64_t n, Compute compute, void* out);
+  // out = exp(x - max(x)) over columns [begin, end), 0 elsewhere up to `n`. Returns the sum of what it wrote.
+  float (*exp_row)(const float* x, int64_t begin, int64_t end, int64_t n, Compute compute, void* out);
   ExpSum (*exp_sum)(const float* x, int64_t n);
   PairSums (*pair_sums)(const float* a, const float* b, int64_t n);
   // Turns `columns` rows of k elements (32-bit units; the compute type's pairs for bf16) into units x stride: what

@@ -74,18 +74,44 @@ TEST_P(EachTable, SoftMaxPartsAsInDouble) {
 
 TEST_P(EachTable, MaskedColumnsAreZero) {
   const auto x = Random(96, 4);
-  for (int64_t valid : {1, 2, 16, 33, 95, 96}) {
+  for (const auto& [begin, end] : std::vector<std::pair<int64_t, int64_t>>{
+           {0, 1}, {0, 2}, {0, 16}, {0, 33}, {0, 96}, {3, 5}, {15, 17}, {16, 95}, {31, 32}, {40, 96}}) {
     std::vector<float> out(96, NAN);
-    const float sum = kernels_->exp_row(x.data(), valid, 96, Compute::kF32, out.data());
+    const float sum = kernels_->exp_row(x.data(), begin, end, 96, Compute::kF32, out.data());
+    const float largest = *std::max_element(&x[begin], &x[end]);
     double expected = 0;
     for (int64_t i = 0; i < 96; ++i) {
-      if (i >= valid) {
+      if (i < begin || i >= end) {
         ASSERT_EQ(out[i], 0);
+      } else {
+        ASSERT_NEAR(out[i], std::exp(static_cast<double>(x[i]) - largest), 1e-6);
       }
       expected += out[i];
     }
     EXPECT_NEAR(sum, expected, 1e-5);
     EXPECT_GE(sum, 1);
+  }
+}
+
+// Relative errors: near zero, too, tanh is as exact as float32 can say.
+TEST_P(EachTable, TanhsAsInDouble) {
+  for (float wide : {1e-3f, 0.5f, 2.0f, 60.0f}) {
+    const int64_t n = 77;
+    const auto x = Random(n, wide), up = Random(n, 1);
+    for (float cap : {0.5f, 30.0f}) {
+      auto capped = x;
+      kernels_->soft_cap(capped.data(), n, cap);
+      for (int64_t i = 0; i < n; ++i) {
+        const double expected = cap * std::tanh(static_cast<double>(x[i]) / cap);
+        ASSERT_NEAR(capped[i], expected, 3e-7 * std::abs(expected)) << x[i] << " " << cap;
+      }
+    }
+    std::vector<float> out(n);
+    kernels_->geglu(x.data(), up.data(), n, Compute::kF32, out.data());
+    for (int64_t i = 0; i < n; ++i) {
+      const double g = x[i], expected = 0.5 * g * (1 + std::tanh(std::sqrt(2 / M_PI) * (g + 0.044715 * g * g * g)));
+      ASSERT_NEAR(out[i], expected * up[i], 3e-7 * (std::abs(g * up[i]) + 1e-3)) << g;
+    }
   }
 }
 
