@@ -1,18 +1,13 @@
 #include "client/spec_file.h"
 
-#include <google/protobuf/io/tokenizer.h>
-#include <google/protobuf/io/zero_copy_stream_impl_lite.h>
-#include <google/protobuf/text_format.h>
 #include <google/protobuf/unknown_field_set.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cerrno>
 
-#include "absl/strings/ascii.h"
 #include "client/spec_json.h"
+#include "client/spec_text.h"
 #include "storage/base/file.h"
-#include "storage/base/nearest.h"
 #include "storage/base/strings.h"
 
 namespace editd::client {
@@ -21,107 +16,13 @@ namespace {
 namespace pb = ::google::protobuf;
 
 constexpr size_t kSpecLimit = 1 << 20;
-constexpr int kDepthLimit = 64;
-
-// Keeps the first error, with its place.
-class FirstError : public pb::io::ErrorCollector {
- public:
-  void AddError(int line, pb::io::ColumnNumber column, const std::string& message) override {
-    if (failed) return;
-    failed = true;
-    this->line = line;
-    this->column = column;
-    this->message = message;
-  }
-  bool failed = false;
-  int line = -1;
-  int column = 0;
-  std::string message;
-};
-
-// What stands between the quotes after `before` in `message`; empty if it is not there.
-std::string Quoted(std::string_view message, std::string_view before) {
-  const size_t start = message.find(before);
-  if (start == std::string_view::npos) return "";
-  const std::string_view rest = message.substr(start + before.size());
-  const size_t end = rest.find('"');
-  return end == std::string_view::npos ? "" : std::string(rest.substr(0, end));
-}
-
-// The byte at which the tokenizer counts `line` and `column` (from 0; a tab goes to the next multiple of eight).
-size_t OffsetOf(std::string_view content, int line, int column) {
-  size_t at = 0;
-  for (; line > 0 && at < content.size(); ++at) line -= content[at] == '\n' ? 1 : 0;
-  for (int seen = 0; seen < column && at < content.size() && content[at] != '\n'; ++at) {
-    seen = content[at] == '\t' ? (seen / 8 + 1) * 8 : seen + 1;
-  }
-  return at;
-}
-
-// "FILE:LINE:COLUMN: message" of a byte, as editors count.
-absl::Status Finding(std::string_view name, std::string_view content, size_t offset, std::string_view message) {
-  size_t line = 1;
-  size_t start = 0;
-  for (size_t i = 0; i < offset && i < content.size(); ++i) {
-    if (content[i] != '\n') continue;
-    ++line;
-    start = i + 1;
-  }
-  return absl::InvalidArgumentError(StrCat(name, ":", line, ":", offset - start + 1, ": ", message));
-}
-
-// The field whose value begins at `offset`: the word before ":". Empty if there is none.
-std::string FieldBefore(std::string_view content, size_t offset) {
-  size_t end = std::min(offset, content.size());
-  while (end > 0 && (content[end - 1] == ' ' || content[end - 1] == ':')) --end;
-  size_t start = end;
-  while (start > 0 &&
-         (content[start - 1] == '_' || absl::ascii_isalnum(static_cast<unsigned char>(content[start - 1])))) {
-    --start;
-  }
-  return end < offset ? std::string(content.substr(start, end - start)) : "";
-}
-
-// The parser's error with what helps: the nearest field, the field of a wrong value. The parser names the token after
-// the one that it stumbled over; the place told here is that of the word in question.
-absl::Status Explain(std::string_view name, std::string_view content, const FirstError& error,
-                     const PluginTypes& types) {
-  if (error.line < 0) return absl::InvalidArgumentError(StrCat(name, ": ", error.message));
-  const size_t offset = OffsetOf(content, error.line, error.column);
-  const auto place_of = [&](const std::string& word) {
-    const size_t at = offset < word.size() ? std::string_view::npos : content.rfind(word, offset - word.size());
-    return at == std::string_view::npos ? offset : at;
-  };
-  if (const std::string field = Quoted(error.message, "has no field named \""); !field.empty()) {
-    const pb::Descriptor* const type = types.Find(Quoted(error.message, "Message type \""));
-    if (type == nullptr) return Finding(name, content, place_of(field), error.message);
-    std::vector<std::string> known;
-    for (int i = 0; i < type->field_count(); ++i) known.push_back(type->field(i)->name());
-    return Finding(name, content, place_of(field),
-                   StrCat(type->name(), " has no field \"", field, "\"", DidYouMean(field, known)));
-  }
-  if (const std::string type = Quoted(error.message, "Could not find type \""); !type.empty()) {
-    return Finding(
-        name, content, place_of(type),
-        StrCat("the plugin has no message \"", TypeName(type), "\"; editctl init PLUGIN shows what it takes"));
-  }
-  if (const std::string value = Quoted(error.message, "Unknown enumeration value of \""); !value.empty()) {
-    return Finding(name, content, place_of(value),
-                   StrCat(Quoted(error.message, "for field \""), ": \"", value, "\" is none of its values"));
-  }
-  const std::string field = FieldBefore(content, offset);
-  std::string message = error.message;
-  if (!message.empty() && message[0] >= 'A' && message[0] <= 'Z')
-    message[0] = absl::ascii_tolower(static_cast<unsigned char>(message[0]));
-  return Finding(name, content, offset, field.empty() ? message : StrCat(field, ": ", message));
-}
 
 // Unknown fields of a message and of those in it, each with its path.
 void FindUnknown(const pb::Message& message, const PluginTypes& types, const std::string& path, int depth,
                  std::vector<std::string>* findings) {
   const std::string here = path.empty() ? "" : StrCat(path, ": ");
-  if (depth > kDepthLimit) {
-    findings->push_back(StrCat(here, "messages are nested more than ", kDepthLimit, " deep"));
+  if (depth > kSpecDepthLimit) {
+    findings->push_back(StrCat(here, "messages are nested more than ", kSpecDepthLimit, " deep"));
     return;
   }
   const pb::Reflection& reflection = *message.GetReflection();
@@ -155,54 +56,6 @@ void FindUnknown(const pb::Message& message, const PluginTypes& types, const std
                   findings);
     }
   }
-}
-
-// Also checks the depth, which protobuf's own limit does not do for an Any in an Any.
-absl::StatusOr<std::string> PluginOfText(std::string_view content, std::string_view name) {
-  pb::io::ArrayInputStream input(content.data(), static_cast<int>(content.size()));
-  FirstError error;
-  pb::io::Tokenizer tokenizer(&input, &error);
-  tokenizer.set_allow_f_after_float(true);
-  tokenizer.set_comment_style(pb::io::Tokenizer::SH_COMMENT_STYLE);
-  tokenizer.set_require_space_after_number(false);
-  tokenizer.set_allow_multiline_strings(true);
-  std::string plugin;
-  int depth = 0;
-  // 1: "plugin" was read on the top level; 2: and the colon.
-  int seen = 0;
-  while (tokenizer.Next() && !error.failed) {
-    const pb::io::Tokenizer::Token& token = tokenizer.current();
-    if (seen == 2 && token.type == pb::io::Tokenizer::TYPE_STRING && plugin.empty()) {
-      pb::io::Tokenizer::ParseString(token.text, &plugin);
-    }
-    if (token.text == "{" || token.text == "<" || token.text == "[") ++depth;
-    if (token.text == "}" || token.text == ">" || token.text == "]") --depth;
-    if (depth > kDepthLimit) {
-      return Finding(name, content, OffsetOf(content, token.line, token.column),
-                     StrCat("nested more than ", kDepthLimit, " deep"));
-    }
-    if (depth != 0) continue;
-    seen = token.text == "plugin" ? 1 : seen == 1 && token.text == ":" ? 2 : 0;
-  }
-  // What is wrong later on is for the parser to tell.
-  if (error.failed && plugin.empty()) {
-    return Finding(name, content, OffsetOf(content, std::max(0, error.line), error.column), error.message);
-  }
-  return plugin;
-}
-
-absl::StatusOr<v1::JobSpec> ParseText(std::string_view content, std::string_view name, const PluginTypes& types) {
-  RETURN_IF_ERROR(PluginOfText(content, name).status());
-  FirstError error;
-  pb::TextFormat::Parser parser;
-  parser.RecordErrorsTo(&error);
-  parser.SetFinder(types.finder());
-  parser.SetRecursionLimit(kDepthLimit);
-  v1::JobSpec spec;
-  if (!parser.ParseFromString(std::string(content), &spec)) {
-    return Explain(name, content, error, types);
-  }
-  return spec;
 }
 
 }  // namespace
@@ -278,7 +131,7 @@ absl::StatusOr<v1::JobSpec> ParseSpec(std::string_view content, std::string_view
   v1::JobSpec spec;
   switch (FormOf(content)) {
     case SpecForm::kText: {
-      ASSIGN_OR_RETURN(spec, ParseText(content, name, types));
+      ASSIGN_OR_RETURN(spec, ParseSpecText(content, name, types));
       break;
     }
     case SpecForm::kJson: {

@@ -125,11 +125,36 @@ TEST_F(SpecFile, UnknownFieldInBinaryHasItsPathAndNumber) {
 TEST_F(SpecFile, WrongTypeAndWrongValueHaveTheirPlace) {
   EXPECT_THAT(Said(Changed(kText, "min_count: 2", "min_count: \"2\"")),
               StartsWith("t.pb:8:49: min_count: expected integer"));
-  EXPECT_THAT(Said(Changed(kText, "INVALID_UTF8_REPLACE", "REPLACE")),
-              "t.pb:9:19: invalid_utf8: \"REPLACE\" is none of its values");
   EXPECT_THAT(Said(Changed(kJson, "\"minCount\": 2", "\"minCount\": \"two\"")), HasSubstr("two"));
-  EXPECT_THAT(Said(Changed(kJson, "INVALID_UTF8_REPLACE", "REPLACE")), HasSubstr("REPLACE"));
   EXPECT_THAT(Said(Changed(kJson, "\"minCount\": 2", "\"minCount\": 1e999")), HasSubstr("larger than any type"));
+}
+
+TEST_F(SpecFile, UnknownValueOfAnEnumerationHasTheNearest) {
+  const std::string meant = "is none of its values; did you mean \"INVALID_UTF8_REPLACE\"?";
+  EXPECT_EQ(Said(Changed(kText, "INVALID_UTF8_REPLACE", "INVALID_UTF8_REPLCAE")),
+            "t.pb:9:19: invalid_utf8: \"INVALID_UTF8_REPLCAE\" " + meant);
+  EXPECT_EQ(Said(Changed(kText, "INVALID_UTF8_REPLACE", "replace")), "t.pb:9:19: invalid_utf8: \"replace\" " + meant);
+  EXPECT_THAT(Said(Changed(kText, "INVALID_UTF8_REPLACE", "NONSENSE")),
+              AllOf(StartsWith("t.pb:9:19: invalid_utf8: \"NONSENSE\" is none of its values; they are "),
+                    HasSubstr("INVALID_UTF8_REPLACE, INVALID_UTF8_SKIP_LINE")));
+  EXPECT_EQ(Said(Changed(kJson, "INVALID_UTF8_REPLACE", "INVALID_UTF8_REPLCAE")),
+            "t.pb:8:21: params.invalid_utf8: \"INVALID_UTF8_REPLCAE\" " + meant);
+}
+
+TEST_F(SpecFile, AllTypingErrorsAreToldAtOnce) {
+  std::string text = Changed(Changed(kText, "output {", "outptu {"), "min_count", "min_cuont");
+  text = Changed(Changed(text, "invalid_utf8: INVALID_UTF8_REPLACE", "invalid_utf8: REPLACE  sed: -1, pda: [1, 2];"),
+                 "script: \"Latin\"", "scrpt: \"Lat\"\n\t\"in\"");
+  EXPECT_EQ(Said(text),
+            "t.pb:5:1: JobSpec has no field \"outptu\"; did you mean \"output\"?\n"
+            "t.pb:8:38: Corpus has no field \"min_cuont\"; did you mean \"min_count\"?\n"
+            "t.pb:8:53: Keep has no field \"scrpt\"; did you mean \"script\"?\n"
+            "t.pb:10:19: invalid_utf8: \"REPLACE\" is none of its values; did you mean \"INVALID_UTF8_REPLACE\"?\n"
+            "t.pb:10:28: TrimSpec has no field \"sed\"\n"
+            "t.pb:10:37: TrimSpec has no field \"pda\"");
+  // What follows a field that breaks off is not known.
+  EXPECT_EQ(Said("plugin: \"trim\"\noutptu { ref: \"x\""),
+            "t.pb:2:1: JobSpec has no field \"outptu\"; did you mean \"output\"?");
 }
 
 TEST_F(SpecFile, BrokenOffHasItsPlace) {

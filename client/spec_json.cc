@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "client/message_json.h"
+#include "client/spec_text.h"
 #include "storage/base/nearest.h"
 #include "storage/base/strings.h"
 
@@ -117,6 +118,14 @@ class Walk {
         }
       } else if (field->message_type() != nullptr) {
         Object(value, *field->message_type(), field_path);
+      } else if (field->enum_type() != nullptr) {
+        for (const Json& element : value.is_array() ? value : Json::array({value})) {
+          if (!element.is_string()) continue;
+          const std::string word = element.get<std::string>();
+          if (word.find_first_not_of("0123456789") == std::string::npos) continue;  // protobuf takes a number, too.
+          if (field->enum_type()->FindValueByName(word) != nullptr) continue;
+          Add(PlaceOfKey(content_, word), field_path, NoSuchValue(*field->enum_type(), word));
+        }
       }
     }
   }
