@@ -1,5 +1,7 @@
 """Bad input: a clear error, and nothing lost. After each test the store must verify and the next edit must work."""
 
+import hashlib
+import itertools
 import json
 import shutil
 import struct
@@ -63,6 +65,42 @@ class Specs(BadInput):
 
     def test_a_missing_ref(self):
         self.submit_says(trim(model="tinny"), '"tinny"', '"tiny"')
+
+    def test_a_prefix_of_several_versions(self):
+        """Two versions whose ids begin alike; ids can be known before (storage/FORMAT.md, 4)."""
+        first = self.editd.submit(misbehave("MODE_UNSPECIFIED").replace('"bad"', '"good"') + " seed: 251")["version"]
+        version = self.editd.json("show", first)[0]
+        number = lambda n: struct.pack("<Q", n)
+
+        def id_of(seed):
+            # Without params and inputs; the content is the same for every multiple of 251.
+            recipe = hashlib.sha256(b"editd recipe 1\n" + number(len("misbehave")) + b"misbehave" +
+                                    bytes.fromhex(version["recipe"]["plugin_hash"]) + number(0) + number(0) + number(seed)).digest()
+            return hashlib.sha256(b"editd version 1\n" + bytes.fromhex(version["content"]) + number(0) + recipe).hexdigest()
+
+        self.assertEqual(id_of(251), first)
+        seeds = {}
+        for k in itertools.count(2):
+            seeds.setdefault(id_of(251 * k)[:5], []).append(251 * k)
+            alike = seeds[id_of(251 * k)[:5]]
+            if len(alike) == 2:
+                break
+        for seed in alike:
+            job = self.editd.submit(misbehave("MODE_UNSPECIFIED").replace('"bad"', '"good"') + f" seed: {seed}")
+            self.assertEqual(job["version"], id_of(seed))
+        prefix = id_of(alike[0])[:5]
+        for command in (("show", prefix), ("log", prefix), ("diff", "tiny", prefix), ("tag", "wrong", prefix), ("export", prefix, "out")):
+            self.says(self.editd.refused(*command), f'"{prefix}" begins more than one version', *(id_of(s)[:16] for s in alike),
+                      "more digits")
+        self.submit_says(trim(model=prefix), "input[0].model", f'"{prefix}" begins more than one version', id_of(alike[1])[:16])
+        longer = next(n for n in range(5, 65) if id_of(alike[0])[:n] != id_of(alike[1])[:n])
+        self.assertEqual(self.editd.json("show", id_of(alike[1])[:longer])[0]["id"], id_of(alike[1]))
+
+    def test_an_unknown_value_of_an_enumeration(self):
+        self.submit_says(misbehave("MODE_CRUSH"), "standard input:2:", ": mode: ", '"MODE_CRUSH" is none of its values; did you mean "MODE_CRASH"?')
+
+    def test_several_typing_errors(self):
+        self.submit_says('plugn: "x" ' + trim('corpse { path: "text.txt" }'), '"plugn"', '"plugin"', '"corpse"', '"corpus"')
 
     def test_a_path_that_is_not_there(self):
         self.submit_says(trim('corpus { path: "nowhere.txt" }'), "nowhere.txt", "params.keep.corpus[0].path")
@@ -181,6 +219,24 @@ class Models(BadInput):
         path = self.editd.write("huge.gguf", b"GGUF" + struct.pack("<IQQ", 3, 1 << 60, 1 << 60) + bytes(64))
         self.says(self.editd.refused("import", path, "--as", "broken"), "huge.gguf")
 
+    def test_a_gguf_whose_tensors_lie(self):
+        def gguf(*tensors, size=256):
+            """A file of version 3 without metadata; each tensor is (name, dimensions, type, offset)."""
+            data = b"GGUF" + struct.pack("<IQQ", 3, len(tensors), 0)
+            for name, dimensions, kind, offset in tensors:
+                data += struct.pack("<Q", len(name)) + name.encode() + struct.pack("<I", len(dimensions))
+                data += struct.pack(f"<{len(dimensions)}QIQ", *dimensions, kind, offset)
+            return data + bytes(-len(data) % 32 + size)
+
+        f32 = 0
+        for data, *parts in (
+                (gguf(("here", [32], f32, 0), ("far", [32], f32, 1 << 40)), '"far"', "incomplete"),
+                (gguf(("one", [32], f32, 0), ("two", [32], f32, 64)), '"two"', '"one"', "overlap"),
+                (gguf(("cut", [32, 4], f32, 0), size=500), '"cut"', "incomplete"),
+                (gguf(("huge", [1 << 40, 1 << 40], f32, 0)), '"huge"'),
+                (gguf(("odd", [32], 4711, 0)), '"odd"', "4711")):
+            self.says(self.editd.refused("import", self.editd.write("lies.gguf", data), "--as", "broken"), "lies.gguf", *parts)
+
     def test_neither_gguf_nor_a_folder(self):
         path = self.editd.write("model.bin", b"PK\x03\x04 some pickle")
         self.says(self.editd.refused("import", path, "--as", "broken"), "model.bin")
@@ -264,6 +320,18 @@ class Plugins(BadInput):
         """Not a sign of life for hung_after: it is ended, tried once more, and the log says why."""
         self.fails("MODE_HANG", "HUNG", "gave no sign of life for 2 s and was ended", attempts=2)
 
+    def test_a_forced_run_that_differs_from_the_first(self):
+        """The version that was made first stays what the name means."""
+        spec = misbehave("MODE_DIFFER").replace('"bad"', '"good"')
+        first = self.editd.submit(spec)["version"]
+        again = self.editd.ctl("--json", "submit", "-", "--wait", "--force", stdin=spec, code=1).json()[-1]
+        self.assertEqual(again["state"], "JOB_STATE_FAILED")
+        self.says(again["message"], first, "the plugin is not deterministic")
+        self.assertEqual(self.editd.json("show", "good")[0]["id"], first)
+        job = next(job for job in self.editd.json("queue", "--all", "--limit", 0) if job["id"] == again["job"])
+        self.assertEqual([a["exit_class"] for a in job["attempts"]], ["EXIT_CLASS_INVALID_OUTPUT"])
+        self.assertTrue(self.editd.submit(spec)["from_recipe"])
+
     def test_its_output_is_in_the_log(self):
         job = self.editd.submit(misbehave("MODE_PRINT").replace('"bad"', '"good"'))
         log = self.editd.ctl("logs", job["job"]).out
@@ -277,6 +345,17 @@ class Plugins(BadInput):
     def test_it_is_of_another_abi(self):
         self.submit_says('plugin: "other_abi"', "other_abi", "ABI", "99")
         self.assertIn("99", self.editd.ctl("plugins").out)
+
+    def test_it_is_of_a_newer_minor_abi(self):
+        self.submit_says('plugin: "newer_abi"', "newer_abi", "ABI 1.99", "install a newer editd")
+
+    def test_one_of_the_first_minor_abi_runs(self):
+        """Built in C against the header of 1.0, which is frozen: tests/plugins/first_abi."""
+        params = 'params { [type.googleapis.com/editd.tests.noop.v1.NoopSpec] { %s } }'
+        job = self.editd.submit('plugin: "first_abi" input { model: "tiny" } seed: 7 ' + params % "")
+        self.assertEqual(job["state"], "JOB_STATE_SUCCEEDED")
+        self.assertEqual(self.editd.ctl("logs", job["job"]).out.strip(), "seed 7, 1 inputs")
+        self.submit_says('plugin: "first_abi" ' + params % 'echo: "x"', "params.echo: a plugin of ABI 1.0 has nothing to echo")
 
 
 class Daemons(BadInput):

@@ -1,10 +1,12 @@
 """An ordinary day: what a user does with editctl, on a small model, and what is printed. Prose for people, --json for scripts."""
 
 import json
+import math
 import os
 import pathlib
 import pty
 import signal
+import struct
 import subprocess
 import unittest
 
@@ -169,6 +171,31 @@ class Models(Day):
         self.assertIn("tokenizer", out)
         self.editd.json("diff", "tiny", "small")
 
+    def test_diff_tells_by_how_much_a_tensor_changed(self):
+        """The numbers are those of the definition, computed here from the files."""
+        vocabulary = len(tiny_model.tokenizer()["model"]["vocab"])
+        tensors = tiny_model.tensors(vocabulary, seed=1)
+        name = "model.layers.0.mlp.up_proj.weight"
+        shape, data = tensors[name]
+        before = struct.unpack(f"<{len(data) // 4}f", data)
+        after = struct.unpack(f"<{len(data) // 4}f", struct.pack(f"<{len(data) // 4}f", *(
+            x + (0.25 * (i % 3) if i % 7 == 0 else 0) for i, x in enumerate(before))))
+        tensors[name] = shape, struct.pack(f"<{len(after)}f", *after)
+        folder = tiny_model.write(self.editd.path("changed"))
+        (folder / "model.safetensors").write_bytes(tiny_model.safetensors(tensors))
+        self.editd.import_model(folder, "changed")
+        differences = [b - a for a, b in zip(before, after)]
+        norm = math.sqrt(math.fsum(d * d for d in differences))
+        lines = {line.get("tensor", line["kind"]): line for line in self.editd.json("diff", "tiny", "changed")}
+        self.assertEqual(lines["tensors"]["changed"], 1)
+        self.assertEqual(lines["tensors"]["same"], len(tensors) - 1)
+        self.assertAlmostEqual(lines[name]["norm"], norm, delta=1e-9 * norm)  # Double precision, another order of sums.
+        self.assertAlmostEqual(lines[name]["relative"], norm / math.sqrt(math.fsum(a * a for a in before)), delta=1e-9)
+        self.assertEqual(lines[name]["max_abs"], max(map(abs, differences)))
+        self.assertEqual(lines[name]["elements_changed"], sum(d != 0 for d in differences))
+        self.assertIn(name, self.editd.ctl("diff", "tiny", "changed").out)
+        self.assertNotIn("norm", next(line for line in self.editd.json("diff", "--no-norms", "tiny", "changed") if line.get("tensor") == name))
+
     def test_tag_and_reflog(self):
         self.editd.ctl("tag", "small@nightly", "small")
         self.assertEqual(self.editd.json("show", "small@nightly")[0]["id"], self.trimmed["version"])
@@ -221,6 +248,49 @@ class Store(Day):
         script = self.editd.ctl("completion", "bash").out
         subprocess.run(["bash", "-n"], input=script, text=True, check=True)
         self.assertIn("editctl", script)
+
+    def test_every_command_has_json(self):
+        """Objects, one a line, with the fields that a script looks for; nothing else on standard output."""
+        failed = self.editd.ctl("--json", "submit", "-", "--wait", code=1, stdin="""plugin: "misbehave" output { ref: "bad" }
+            params { [type.googleapis.com/editd.tests.misbehave.v1.MisbehaveSpec] { mode: MODE_FAIL } }""").json()[-1]
+        self.assertEqual((failed["state"], failed["message"]), ("JOB_STATE_FAILED", "asked to fail"))
+        slow = self.editd.ctl("--json", "submit", "-", stdin=noop(milliseconds=60_000, seed=11)).json()[-1]
+        self.assertEqual(slow["spec"]["plugin"], "noop")
+        job = str(self.trimmed["job"])
+        fields = {
+            f"import {self.editd.path('tiny')} --as json --no-wait": {"id", "state", "spec"},
+            f"watch {job}": {"job", "state", "ref", "version", "from_recipe", "seconds", "bytes_written", "peak_rss_bytes", "result"},
+            f"why {job}": {"job", "why"},
+            "queue": {"id", "state", "reason", "spec", "submitted"},
+            f"cancel {slow['id']}": {"id", "state", "cancel_requested"},
+            "models": {"ref", "version"},
+            "show small": {"id", "content", "parents", "tensors", "files", "attributes", "recipe"},
+            "log small": {"id", "recipe"},
+            "descendants tiny": {"id", "recipe"},
+            "diff tiny small": {"kind"},
+            "tag jason small": {"name", "version", "generation"},
+            "reflog small": {"name", "from", "to", "job", "user"},
+            "export small json-out": {"job", "state"},
+            "plugins": {"name", "version", "hash", "path", "spec_type"},
+            "init trim": {"name", "example"},
+            "validate trim.pb": {"findings", "job"},
+            "why-alive small": {"reasons"},
+            "gc --dry-run": {"bytes", "count", "dry_run"},
+            "verify": {"packs", "assets", "versions", "findings", "done"},
+            "daemon status": {"pid", "state_dir", "socket", "pending", "running"},
+            "daemon start": {"pid", "started"},
+            "version": {"version"},
+        }
+        for command, wanted in fields.items():
+            lines = self.editd.json(*command.split())
+            self.assertTrue(lines, command)
+            self.assertLessEqual(wanted, set(lines[-1]), command)
+        wait_for(lambda: self.job(slow["id"])["state"] == "JOB_STATE_CANCELLED", "the job to be cancelled")
+        self.assertEqual(self.editd.json("retry", slow["id"])[-1]["id"], slow["id"])
+        self.editd.ctl("cancel", slow["id"])
+        lines = self.editd.submit("""plugin: "misbehave" output { ref: "logged" } seed: 5
+            params { [type.googleapis.com/editd.tests.misbehave.v1.MisbehaveSpec] { mode: MODE_LOG amount: 2 } }""")["job"]
+        self.assertEqual([line["log"]["text"] for line in self.editd.json("logs", lines)], ["line 0", "line 1"])
 
     def test_every_help_has_an_example(self):
         for command in ("import submit watch logs cancel retry why queue models show log descendants diff tag reflog export plugins init "

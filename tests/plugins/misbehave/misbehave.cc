@@ -9,6 +9,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <limits>
+#include <random>
 #include <stdexcept>
 #include <thread>
 
@@ -111,6 +112,7 @@ class Misbehave : public editd::Plugin<MisbehaveSpec, MisbehaveResult> {
     const int64_t count = static_cast<int64_t>((sized ? spec.amount() : 4096) / 4);
     std::vector<float> made(static_cast<size_t>(count));
     for (size_t i = 0; i < made.size(); ++i) made[i] = static_cast<float>((job.seed() + i) % 251);
+    if (spec.mode() == MODE_DIFFER) made.at(0) = static_cast<float>(std::random_device()());
     if (spec.mode() == MODE_NAN) made.at(12) = std::numeric_limits<float>::quiet_NaN();
     const int64_t shape[] = {count};
     uint64_t size = static_cast<uint64_t>(count) * 4;
