@@ -40,6 +40,7 @@ void AddAllCommands(CLI::App* app, Session* session) {
   AddSubmitCommands(app, session);
   AddJobCommands(app, session);
   AddModelCommands(app, session);
+  AddMergeCommand(app, session);
   AddLogCommand(app, session);
   AddDiffCommand(app, session);
   AddPluginCommands(app, session);

@@ -19,6 +19,7 @@ namespace editd::client {
 void AddSubmitCommands(CLI::App* app, Session* session);      // submit, validate, import, export
 void AddJobCommands(CLI::App* app, Session* session);         // watch, logs, cancel, retry, why, queue
 void AddModelCommands(CLI::App* app, Session* session);       // models, show, descendants, tag, reflog
+void AddMergeCommand(CLI::App* app, Session* session);        // merge
 void AddLogCommand(CLI::App* app, Session* session);          // log
 void AddDiffCommand(CLI::App* app, Session* session);         // diff
 void AddPluginCommands(CLI::App* app, Session* session);      // plugins, init
