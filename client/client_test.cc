@@ -185,6 +185,13 @@ TEST_F(Watching, ADaemonThatSaysWhyItEndedIsNotWaitedFor) {
   EXPECT_THAT(troubles_, IsEmpty());
 }
 
+TEST_F(Watching, ACallThatTheDaemonCancelsIsNoInterrupt) {
+  daemon_.break_after = 2;
+  daemon_.break_with = absl::CancelledError("CANCELLED");
+  EXPECT_OK(WatchJob(options_));
+  EXPECT_THAT(seen_, ElementsAre(1, 2, 3, 4, 5, 6, 7, 8, 9, 10));
+}
+
 TEST_F(Watching, StopsWhenAsked) {
   daemon_.jobs[5].set_state(v1::JOB_STATE_RUNNING);  // The stream ends, the job does not: it would wait for ever.
   std::atomic<bool> stop = false;

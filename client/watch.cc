@@ -116,6 +116,8 @@ absl::StatusOr<v1::Job> WatchJob(const WatchOptions& options) {
     } else {
       status = connection.status();
     }
+    // Not by us: it is how gRPC ends the calls of a daemon that ends.
+    if (absl::IsCancelled(status)) status = absl::UnavailableError("the daemon ended the watch");
     if (!absl::IsUnavailable(status) && !absl::IsDeadlineExceeded(status)) return status;
     if (!lost) {
       // Without a first answer there is nothing to wait for.

@@ -14,7 +14,7 @@
 namespace editd::daemon {
 namespace {
 
-constexpr absl::Duration kGraceOfCalls = absl::Milliseconds(300);
+constexpr absl::Duration kGraceOfCalls = absl::Seconds(1);  // To tell watchers why it ends.
 
 }  // namespace
 
