@@ -1,0 +1,120 @@
+// The goldens are those of the decoder, token by token.
+#include "plugins/lib/nn/stepper.h"
+
+#include <cmath>
+#include <filesystem>
+
+#include "plugins/lib/nn/head.h"
+#include "plugins/lib/nn/testing.h"
+
+namespace editd::nn {
+namespace {
+
+using ::testing::HasSubstr;
+
+std::vector<std::string> Cases() {
+  std::vector<std::string> out;
+  for (const auto& file : std::filesystem::directory_iterator(EDITD_SOURCE_DIR "/tests/golden/llama")) {
+    if (file.path().extension() == ".safetensors") out.push_back(file.path().stem());
+  }
+  std::sort(out.begin(), out.end());
+  return out;
+}
+
+class EachFamily : public ::testing::TestWithParam<std::string> {
+ protected:
+  void SetUp() override {
+    golden_ = ReadGolden(GetParam());
+    config_ = ParseDecoderConfig(golden_.config_json).value();
+    weights_ = std::make_unique<WeightsFromNames>(config_);
+  }
+  std::unique_ptr<Decoder> Load(Compute compute, int threads) {
+    return Decoder::Load(config_, weights_->source(), {compute, threads, nullptr}).value();
+  }
+  // Logits of all positions, one token a step, the first `prompt` of them at once.
+  std::vector<float> Steps(Decoder* decoder, const std::vector<int32_t>& ids, size_t prompt) {
+    Stepper stepper(decoder, config_.vocab_size);
+    KeyValueCache cache;
+    std::vector<float> out(ids.size() * config_.vocab_size);
+    if (prompt > 0) {
+      HiddenStates hidden;
+      const std::span<const int32_t> sequences[] = {{ids.data(), prompt}};
+      KeyValueCache* const caches[] = {&cache};
+      EXPECT_OK(decoder->Run(sequences, caches, &hidden));
+      std::vector<const void*> rows;
+      for (size_t t = 0; t < prompt; ++t) rows.push_back(hidden.row(0, t));
+      stepper.Logits(rows, out.data());
+    }
+    for (size_t t = prompt; t < ids.size(); ++t) {
+      const Stepper::Entry entry = {ids[t], &cache};
+      EXPECT_OK(stepper.Step({&entry, 1}, out.data() + t * config_.vocab_size));
+    }
+    return out;
+  }
+  Golden golden_;
+  DecoderConfig config_;
+  std::unique_ptr<WeightsFromNames> weights_;
+};
+INSTANTIATE_TEST_SUITE_P(Golden, EachFamily, ::testing::ValuesIn(Cases()), [](const auto& info) { return info.param; });
+
+// Largest |difference| over largest |golden logit|, as for whole sequences.
+double Error(const std::vector<float>& logits, const std::vector<float>& golden) {
+  double worst = 0, largest = 0;
+  for (size_t i = 0; i < golden.size(); ++i) {
+    worst = std::max<double>(worst, std::abs(logits[i] - golden[i]));
+    largest = std::max<double>(largest, std::abs(golden[i]));
+  }
+  return worst / largest;
+}
+
+TEST_P(EachFamily, LogitsEqualTransformers) {
+  // Rope of type dynamic turns all positions by the whole length; a cache keeps what it was when it was put.
+  for (const Rope& rope : config_.ropes) {
+    if (rope.dynamic_from > 0) GTEST_SKIP() << "the golden is of whole sequences";
+  }
+  const auto decoder = Load(Compute::kF32, 2);
+  for (size_t s = 0; s < golden_.ids.size(); ++s) {
+    // The same bound as Run's: 1e-5 covers another order of sums.
+    EXPECT_LE(Error(Steps(decoder.get(), golden_.ids[s], 0), golden_.logits[s]), 1e-5) << s;
+    EXPECT_LE(Error(Steps(decoder.get(), golden_.ids[s], 33), golden_.logits[s]), 1e-5) << s;
+  }
+  const auto rounded = Load(Compute::kBF16, 2);
+  EXPECT_LE(Error(Steps(rounded.get(), golden_.ids[1], 5), golden_.logits[1]), 3e-2);
+}
+
+TEST_P(EachFamily, BitsDependOnNeitherNeighboursNorThreads) {
+  for (const Compute compute : {Compute::kF32, Compute::kBF16}) {
+    const auto one = Load(compute, 1), three = Load(compute, 3);
+    const std::vector<int32_t>& ids = golden_.ids[1];
+    const int64_t width = config_.vocab_size;
+    const std::vector<float> alone = Steps(one.get(), ids, 3);
+    Stepper stepper(three.get(), width);
+    KeyValueCache cache, others[4];
+    HiddenStates hidden;
+    const std::span<const int32_t> prompt[] = {{ids.data(), 3}};
+    KeyValueCache* const caches[] = {&cache};
+    ASSERT_OK(three->Run(prompt, caches, &hidden));
+    for (size_t t = 3; t < ids.size(); ++t) {
+      std::vector<Stepper::Entry> entries;
+      for (size_t i = 0; i < t % 5; ++i) entries.push_back({static_cast<int32_t>((t * 7 + i) % width), &others[i]});
+      const size_t at = entries.size();
+      entries.push_back({ids[t], &cache});
+      std::vector<float> logits(entries.size() * width);
+      ASSERT_OK(stepper.Step(entries, logits.data()));
+      ASSERT_TRUE(std::equal(alone.begin() + t * width, alone.begin() + (t + 1) * width, logits.begin() + at * width))
+          << t;
+    }
+  }
+}
+
+TEST_P(EachFamily, ATokenWithoutARowIsRefused) {
+  const auto decoder = Load(Compute::kF32, 1);
+  Stepper stepper(decoder.get(), config_.vocab_size);
+  KeyValueCache cache;
+  std::vector<float> logits(config_.vocab_size);
+  const Stepper::Entry entry = {static_cast<int32_t>(config_.vocab_size), &cache};
+  EXPECT_THAT(ToStd(stepper.Step({&entry, 1}, logits.data()).message()), HasSubstr("has no row"));
+}
+
+}  // namespace
+}  // namespace editd::nn
