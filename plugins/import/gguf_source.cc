@@ -31,7 +31,8 @@ TensorSource Source(const formats::GgufSource& from, v1::StoreAs store_as) {
   out.dtype = StoredAs(store_as, OwnDType(tensor.type), from.shape);
   out.elements = static_cast<uint64_t>(tensor.Elements());
   out.bytes = tensor.bytes;
-  const bool plain = traits.block == 1 && from.heads == 0 && OwnDType(tensor.type) == out.dtype;
+  const float surplus = from.surplus;
+  const bool plain = traits.block == 1 && from.heads == 0 && surplus == 0 && OwnDType(tensor.type) == out.dtype;
   if (plain) return out;
   const char* data = tensor.bytes.data();
   const formats::GgmlType type = tensor.type;
@@ -39,8 +40,9 @@ TensorSource Source(const formats::GgufSource& from, v1::StoreAs store_as) {
     out.step = traits.block;
     out.fill = [=](uint64_t first, uint64_t count, float* to) {
       formats::Dequantize(type, data + first / traits.block * traits.bytes, count, to);
+      for (uint64_t i = 0; surplus != 0 && i < count; ++i) to[i] -= surplus;
     };
-    out.reference = [=](uint64_t element) { return formats::DequantizeElement(type, data, element); };
+    out.reference = [=](uint64_t element) { return formats::DequantizeElement(type, data, element) - surplus; };
     return out;
   }
   const auto width = static_cast<uint64_t>(from.Width());

@@ -21,12 +21,15 @@ struct Architecture {
   bool permuted;          // Query and key rows are in llama.cpp's order.
   bool attention_bias;    // Query, key and value always have a bias; else all four projections or none.
   bool query_key_norms;
+  bool gemma;  // Norms around 0, two more of them a layer, local layers, soft caps; always tied.
 };
 
 constexpr Architecture kArchitectures[] = {
-    {"llama", "LlamaForCausalLM", "llama", true, false, false},
-    {"qwen2", "Qwen2ForCausalLM", "qwen2", false, true, false},
-    {"qwen3", "Qwen3ForCausalLM", "qwen3", false, false, true},
+    {"llama", "LlamaForCausalLM", "llama", true, false, false, false},
+    {"qwen2", "Qwen2ForCausalLM", "qwen2", false, true, false, false},
+    {"qwen3", "Qwen3ForCausalLM", "qwen3", false, false, true, false},
+    {"gemma2", "Gemma2ForCausalLM", "gemma2", false, false, false, true},
+    {"gemma3", "Gemma3ForCausalLM", "gemma3_text", false, false, true, true},
 };
 
 class Converter {
@@ -53,6 +56,7 @@ class Converter {
   absl::Status TakeAll();
   absl::StatusOr<Json> RopeScaling() const;
   absl::StatusOr<Json> ScalingOfFrequencies(const GgufTensor& tensor) const;
+  absl::Status GemmaConfig(Json* config) const;
   absl::StatusOr<Json> Config() const;
 
   const GgufFile& gguf_;
@@ -113,6 +117,7 @@ absl::Status Converter::RefuseFeatures() const {
     return Error("is one of ", parts, " parts; join them with llama-gguf-split --merge");
   }
   for (const std::string_view key : {"expert_count", "attention.sliding_window"}) {
+    if (arch_->gemma && key == "attention.sliding_window") continue;
     if (gguf_.Integer(Key(key)).value_or(0) != 0) return Error("\"", Key(key), "\" is set, which is not supported yet");
   }
   return absl::OkStatus();
@@ -130,7 +135,8 @@ absl::Status Converter::Take(const std::string& from, const std::string& to, std
     };
     return Error("tensor \"", from, "\" is ", text(it->second->shape), ", the configuration makes it ", text(shape));
   }
-  model_.tensors.push_back({to, std::move(shape), it->second, arch_->permuted ? heads : 0});
+  const float surplus = arch_->gemma && to.ends_with("norm.weight") ? 1.0f : 0.0f;
+  model_.tensors.push_back({to, std::move(shape), it->second, arch_->permuted ? heads : 0, surplus});
   by_name_.erase(it);
   return absl::OkStatus();
 }
@@ -162,7 +168,13 @@ absl::Status Converter::TakeLayer(int64_t layer) {
     RETURN_IF_ERROR(Take(StrCat(from, "attn_q_norm.weight"), StrCat(to, "self_attn.q_norm.weight"), {head_dim_}));
     RETURN_IF_ERROR(Take(StrCat(from, "attn_k_norm.weight"), StrCat(to, "self_attn.k_norm.weight"), {head_dim_}));
   }
-  return Take(StrCat(from, "ffn_norm.weight"), StrCat(to, "post_attention_layernorm.weight"), {hidden_});
+  if (!arch_->gemma) {
+    return Take(StrCat(from, "ffn_norm.weight"), StrCat(to, "post_attention_layernorm.weight"), {hidden_});
+  }
+  RETURN_IF_ERROR(
+      Take(StrCat(from, "post_attention_norm.weight"), StrCat(to, "post_attention_layernorm.weight"), {hidden_}));
+  RETURN_IF_ERROR(Take(StrCat(from, "ffn_norm.weight"), StrCat(to, "pre_feedforward_layernorm.weight"), {hidden_}));
+  return Take(StrCat(from, "post_ffw_norm.weight"), StrCat(to, "post_feedforward_layernorm.weight"), {hidden_});
 }
 
 absl::Status Converter::TakeAll() {
@@ -231,9 +243,65 @@ absl::StatusOr<Json> Converter::RopeScaling() const {
     if (const auto context = gguf_.Integer(Key("rope.scaling.original_context_length"))) {
       yarn["original_max_position_embeddings"] = *context;
     }
+    for (const auto& [from, to] :
+         {std::pair("yarn_attn_factor", "attention_factor"), std::pair("yarn_beta_fast", "beta_fast"),
+          std::pair("yarn_beta_slow", "beta_slow")}) {
+      const auto value = gguf_.Number(Key(StrCat("rope.scaling.", from)));
+      if (value) yarn[to] = ShortestDouble(static_cast<float>(*value));
+    }
+    for (const std::string_view key : {"rope.scaling.yarn_ext_factor", "rope.scaling.yarn_log_multiplier"}) {
+      if (gguf_.Find(Key(key)) != nullptr) return Error("\"", Key(key), "\" is set, which is not supported yet");
+    }
     return yarn;
   }
   return Error("\"", Key("rope.scaling.type"), "\" is \"", type, "\" with factor ", factor, ", which is not supported");
+}
+
+// The keys of the Gemmas, and where llama.cpp's reader goes by the number of layers, what it takes then.
+absl::Status Converter::GemmaConfig(Json* config) const {
+  const bool third = arch_->gguf == "gemma3";
+  config->erase("hidden_act");
+  (*config)["hidden_activation"] = "gelu_pytorch_tanh";
+  const bool largest = layers_ == (third ? 62 : 46);  // 27B.
+  (*config)["query_pre_attn_scalar"] = largest ? hidden_ / heads_ : head_dim_;
+
+  const auto cap = [&](const char* key, std::optional<double> otherwise) -> Json {
+    const std::optional<double> value = gguf_.Find(Key(key)) == nullptr ? otherwise : gguf_.Number(Key(key));
+    if (!value || *value == 0) return Json(nullptr);
+    return ShortestDouble(static_cast<float>(*value));
+  };
+  const auto otherwise = [&](double value) { return third ? std::nullopt : std::optional<double>(value); };
+  (*config)["attn_logit_softcapping"] = cap("attn_logit_softcapping", otherwise(50));
+  (*config)["final_logit_softcapping"] = cap("final_logit_softcapping", otherwise(30));
+  if (third && !(*config)["attn_logit_softcapping"].is_null()) {
+    return Error("\"", Key("attn_logit_softcapping"), "\" is set, which no Gemma 3 has");
+  }
+
+  const int64_t window = gguf_.Integer(Key("attention.sliding_window")).value_or(third ? 0 : 4096);
+  if (window < 0 || window > (int64_t{1} << 31)) return Error("\"", Key("attention.sliding_window"), "\" is ", window);
+  const int64_t period = third ? 6 : 2;
+  const std::string pattern = Key("attention.sliding_window_pattern");
+  const GgufArray* const each = gguf_.Array(pattern, GgufType::kBool);
+  if (gguf_.Find(pattern) != nullptr && each == nullptr && gguf_.Integer(pattern) != period) {
+    return Error("\"", pattern, "\" is not ", period, ", which is not supported yet");
+  }
+  if (each != nullptr && each->count != static_cast<uint64_t>(layers_)) {
+    return Error("\"", pattern, "\" speaks of ", each->count, " layers, not of ", layers_);
+  }
+  Json kinds = Json::array();
+  for (int64_t i = 0; i < layers_; ++i) {
+    const bool local = each != nullptr ? each->bytes[i] != 0 : (i + 1) % period != 0;
+    kinds.push_back(window > 0 && local ? "sliding_attention" : "full_attention");
+  }
+  (*config)["layer_types"] = std::move(kinds);
+  (*config)["sliding_window"] = window > 0 ? Json(window) : Json(nullptr);
+  const double near = gguf_.Number(Key("rope.freq_base_swa")).value_or(third ? 10000 : theta_);
+  if (third) {
+    (*config)["rope_local_base_freq"] = ShortestDouble(static_cast<float>(near));
+  } else if (near != theta_) {
+    return Error("\"", Key("rope.freq_base_swa"), "\" is ", near, ", which no configuration of Gemma 2 expresses");
+  }
+  return absl::OkStatus();
 }
 
 absl::StatusOr<Json> Converter::Config() const {
@@ -261,6 +329,7 @@ absl::StatusOr<Json> Converter::Config() const {
     config["attention_bias"] = attention_bias_;
   }
   if (arch_->gguf == "llama") config["mlp_bias"] = mlp_bias_;
+  if (arch_->gemma) RETURN_IF_ERROR(GemmaConfig(&config));
   config["attention_dropout"] = 0.0;
   config["initializer_range"] = 0.02;
   config["tie_word_embeddings"] = model_.tied;

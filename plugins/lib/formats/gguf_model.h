@@ -1,9 +1,10 @@
 // A GGUF file as a Hugging Face checkpoint: which tensor is which, and config.json.
 //
-// llama.cpp renames tensors, turns hyperparameters into keys and, for the architecture "llama", reorders the rows of
-// the query and key projections. All of this is undone here, on paper: the result says for each tensor of the
-// checkpoint which rows of which tensor of the file it is. What is not understood is refused by name: a tensor that has
-// no place, a scaling of positions that no configuration expresses, another architecture.
+// llama.cpp renames tensors, turns hyperparameters into keys, reorders the rows of the query and key projections for
+// the architecture "llama" and adds 1 to the norms of the Gemmas. All of this is undone here, on paper: the result says
+// for each tensor of the checkpoint which rows of which tensor of the file it is, and what is to be taken off. What is
+// not understood is refused by name: a tensor that has no place, a scaling of positions that no configuration
+// expresses, another architecture.
 //
 // Sources: gguf-py's constants and tensor names, convert_hf_to_gguf.py for what was done to each architecture,
 // transformers' configuration classes for the names in config.json.
@@ -27,6 +28,7 @@ struct GgufSource {
   std::vector<int64_t> shape;
   const GgufTensor* tensor = nullptr;
   int64_t heads = 0;  // Not 0: the file has the rows of each of so many heads in llama.cpp's order.
+  float surplus = 0;  // What the file's values have too much.
 
   // The tensor as rows of consecutive elements; a vector is one row, unless its elements are reordered.
   int64_t Rows() const;

@@ -170,10 +170,79 @@ TEST(GgufModel, Llama3ScalingIsFoundFromItsDivisors) {
   EXPECT_THAT(scaling_of({1, 1, 1}), StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("3 elements")));
 }
 
+GgufWriter Gemma(const std::string& arch) {
+  GgufWriter writer = Model(arch);
+  writer.Floats("blk.0.post_attention_norm.weight", {8}, Counting(8));
+  writer.Floats("blk.0.post_ffw_norm.weight", {8}, Counting(8));
+  if (arch == "gemma3") {
+    writer.Floats("blk.0.attn_q_norm.weight", {4}, Counting(4));
+    writer.Floats("blk.0.attn_k_norm.weight", {4}, Counting(4));
+  }
+  return writer;
+}
+
+TEST(GgufModel, GemmasHaveTheirNormsAndLocalLayers) {
+  const std::string second = Gemma("gemma2").F32("gemma2.attn_logit_softcapping", 40).Build();
+  ASSERT_OK_AND_ASSIGN(const GgufFile gguf, ReadGguf(second, "m"));
+  ASSERT_OK_AND_ASSIGN(const GgufModel model, ConvertGgufModel(gguf, "m"));
+  EXPECT_EQ(model.architecture, "Gemma2ForCausalLM");
+  EXPECT_TRUE(model.tied);
+  EXPECT_EQ(Find(model, "model.layers.0.pre_feedforward_layernorm.weight").tensor->name, "blk.0.ffn_norm.weight");
+  EXPECT_EQ(Find(model, "model.layers.0.post_attention_layernorm.weight").tensor->name,
+            "blk.0.post_attention_norm.weight");
+  EXPECT_EQ(Find(model, "model.layers.0.post_feedforward_layernorm.weight").tensor->name, "blk.0.post_ffw_norm.weight");
+  EXPECT_EQ(Find(model, "model.norm.weight").surplus, 1);
+  EXPECT_EQ(Find(model, "model.layers.0.self_attn.q_proj.weight").surplus, 0);
+  EXPECT_EQ(model.config["attn_logit_softcapping"], 40.0);
+  EXPECT_EQ(model.config["final_logit_softcapping"], 30.0);
+  EXPECT_EQ(model.config["query_pre_attn_scalar"], 4);
+  EXPECT_EQ(model.config["sliding_window"], 4096);
+  EXPECT_EQ(model.config["layer_types"], Json::array({"sliding_attention"}));
+  EXPECT_EQ(model.config["hidden_activation"], "gelu_pytorch_tanh");
+  EXPECT_FALSE(model.config.contains("hidden_act"));
+
+  // Without a window a Gemma 3 has no local layers.
+  const std::string third = Gemma("gemma3").Build();
+  ASSERT_OK_AND_ASSIGN(const GgufFile gguf3, ReadGguf(third, "m"));
+  ASSERT_OK_AND_ASSIGN(const GgufModel model3, ConvertGgufModel(gguf3, "m"));
+  EXPECT_EQ(model3.architecture, "Gemma3ForCausalLM");
+  EXPECT_EQ(model3.config["model_type"], "gemma3_text");
+  EXPECT_EQ(model3.config["layer_types"], Json::array({"full_attention"}));
+  EXPECT_EQ(model3.config["sliding_window"], nullptr);
+  EXPECT_EQ(model3.config["rope_local_base_freq"], 10000.0);
+  EXPECT_EQ(model3.config["final_logit_softcapping"], nullptr);
+  EXPECT_EQ(Find(model3, "model.layers.0.self_attn.q_norm.weight").surplus, 1);
+
+  EXPECT_THAT(ErrorOf(Gemma("gemma3").F32("gemma3.attn_logit_softcapping", 50).Build()),
+              HasSubstr("attn_logit_softcapping"));
+  EXPECT_THAT(ErrorOf(Gemma("gemma3").U32("gemma3.attention.sliding_window_pattern", 4).Build()),
+              HasSubstr("sliding_window_pattern\" is not 6"));
+  EXPECT_THAT(ErrorOf(Gemma("gemma2").F32("gemma2.rope.freq_base_swa", 100).Build()), HasSubstr("freq_base_swa"));
+  EXPECT_THAT(ErrorOf(Model("gemma2").Build()), HasSubstr("lacks the tensor \"blk.0.post_attention_norm.weight\""));
+}
+
+TEST(GgufModel, YarnHasItsSettings) {
+  const std::string file = Model("qwen3")
+                               .Floats("blk.0.attn_q_norm.weight", {4}, Counting(4))
+                               .Floats("blk.0.attn_k_norm.weight", {4}, Counting(4))
+                               .String("qwen3.rope.scaling.type", "yarn")
+                               .F32("qwen3.rope.scaling.factor", 4)
+                               .U32("qwen3.rope.scaling.original_context_length", 32768)
+                               .F32("qwen3.rope.scaling.yarn_attn_factor", 1.1f)
+                               .F32("qwen3.rope.scaling.yarn_beta_fast", 16)
+                               .Build();
+  ASSERT_OK_AND_ASSIGN(const GgufFile gguf, ReadGguf(file, "m"));
+  ASSERT_OK_AND_ASSIGN(const GgufModel model, ConvertGgufModel(gguf, "m"));
+  EXPECT_EQ(model.config["rope_scaling"], (Json{{"rope_type", "yarn"},
+                                                {"factor", 4.0},
+                                                {"original_max_position_embeddings", 32768},
+                                                {"attention_factor", 1.1},
+                                                {"beta_fast", 16.0}}));
+}
+
 TEST(GgufModel, RefusesByNameWhatItDoesNotUnderstand) {
-  EXPECT_THAT(
-      ErrorOf(Model("gemma2").Build()),
-      HasSubstr("architecture \"gemma2\" in GGUF is not supported yet; import the Hugging Face folder instead"));
+  EXPECT_THAT(ErrorOf(Model("gemma").Build()),
+              HasSubstr("architecture \"gemma\" in GGUF is not supported yet; import the Hugging Face folder instead"));
   EXPECT_THAT(ErrorOf(GgufWriter().U32("x", 1).Build()), HasSubstr("lacks the key \"general.architecture\""));
   EXPECT_THAT(ErrorOf(Model("llama", {"blk.0.ffn_up.weight"}).Build()),
               HasSubstr("lacks the tensor \"blk.0.ffn_up.weight\""));

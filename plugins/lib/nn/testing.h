@@ -1,4 +1,4 @@
-// Test helpers: golden files, and weights made from their names as tests/golden/make_llama.py makes them.
+// Test helpers: golden files, and weights made from their names as tests/golden/make_decoder.py makes them.
 #ifndef EDITD_PLUGINS_LIB_NN_TESTING_H_
 #define EDITD_PLUGINS_LIB_NN_TESTING_H_
 
@@ -19,12 +19,13 @@ namespace editd::nn {
 
 struct Golden {
   std::string config_json;
-  std::vector<std::vector<int32_t>> ids;
+  // Of each sequence: its ids, and at which positions logits are known.
+  std::vector<std::vector<int32_t>> ids, positions;
   std::vector<std::vector<float>> logits;
 };
 
 inline Golden ReadGolden(const std::string& name) {
-  const std::string path = StrCat(EDITD_SOURCE_DIR, "/tests/golden/llama/", name, ".safetensors");
+  const std::string path = StrCat(EDITD_SOURCE_DIR, "/tests/golden/decoder/", name, ".safetensors");
   const std::string bytes = ReadWholeFile(path).value();
   uint64_t header_size;
   std::memcpy(&header_size, bytes.data(), 8);
@@ -37,15 +38,17 @@ inline Golden ReadGolden(const std::string& name) {
     values->resize((end - begin) / sizeof((*values)[0]));
     std::memcpy(values->data(), bytes.data() + 8 + header_size + begin, end - begin);
   };
-  for (int i = 0; i < 2; ++i) {
+  for (int i = 0; header.contains(StrCat("ids.", i)); ++i) {
     read(StrCat("ids.", i), &out.ids.emplace_back());
+    read(StrCat("positions.", i), &out.positions.emplace_back());
     read(StrCat("logits.", i), &out.logits.emplace_back());
   }
   return out;
 }
 
-// The value of element `index`; exactly representable in bfloat16.
-inline float ValueFromName(const std::string& name, uint64_t index) {
+// The value of element `index`; exactly representable in bfloat16. `offset`: of a model whose norms multiply by 1 +
+// weight.
+inline float ValueFromName(const std::string& name, uint64_t index, bool offset = false) {
   uint64_t seed = 14695981039346656037u;
   for (unsigned char c : name) seed = (seed ^ c) * 1099511628211u;
   uint64_t x = index * 0x9E3779B97F4A7C15u + seed;
@@ -53,20 +56,22 @@ inline float ValueFromName(const std::string& name, uint64_t index) {
   x = (x ^ (x >> 27)) * 0x94D049BB133111EBu;
   x ^= x >> 31;
   const float unit = (static_cast<float>(x & 0xff) - 128) / 128;
-  if (name.ends_with("norm.weight")) return 1 + (static_cast<float>(x & 0x7f) - 64) / 128;
-  return name.find("embed") != std::string::npos ? unit : unit / 4;
+  if (name.ends_with("norm.weight")) return (offset ? 0.0f : 1.0f) + (static_cast<float>(x & 0x7f) - 64) / 128;
+  if (name.find("embed") != std::string::npos) return offset ? unit / 8 : unit;
+  return unit / 4;
 }
 
 // All tensors of a model, made from their names.
 class WeightsFromNames {
  public:
-  explicit WeightsFromNames(const DecoderConfig& c, DType dtype = DType::kF32) : dtype_(dtype) {
-    Add("model.embed_tokens.weight", {c.vocab_size, c.hidden_size});
-    Add("model.norm.weight", {c.hidden_size});
+  explicit WeightsFromNames(const DecoderConfig& c, DType dtype = DType::kF32) : dtype_(dtype), offset_(c.norm_offset) {
+    const std::string model = c.language_part ? "model.language_model." : "model.";
+    Add(model + "embed_tokens.weight", {c.vocab_size, c.hidden_size});
+    Add(model + "norm.weight", {c.hidden_size});
     if (!c.tied) Add("lm_head.weight", {c.vocab_size, c.hidden_size});
     const int64_t q = c.heads * c.head_dim, kv = c.kv_heads * c.head_dim;
     for (int64_t i = 0; i < c.layers; ++i) {
-      const std::string p = StrCat("model.layers.", i, ".");
+      const std::string p = StrCat(model, "layers.", i, ".");
       const auto linear = [&](const std::string& name, int64_t out, int64_t in, bool bias) {
         Add(p + name + ".weight", {out, in});
         if (bias) Add(p + name + ".bias", {out});
@@ -80,6 +85,8 @@ class WeightsFromNames {
       linear("mlp.down_proj", c.hidden_size, c.intermediate_size, c.mlp_bias);
       Add(p + "input_layernorm.weight", {c.hidden_size});
       Add(p + "post_attention_layernorm.weight", {c.hidden_size});
+      if (c.output_norms) Add(p + "pre_feedforward_layernorm.weight", {c.hidden_size});
+      if (c.output_norms) Add(p + "post_feedforward_layernorm.weight", {c.hidden_size});
       if (c.qk_norm) Add(p + "self_attn.q_norm.weight", {c.head_dim});
       if (c.qk_norm) Add(p + "self_attn.k_norm.weight", {c.head_dim});
     }
@@ -90,7 +97,7 @@ class WeightsFromNames {
     for (int64_t size : shape) count *= size;
     std::string& bytes = bytes_[name];
     bytes.resize(count * DTypeBytes(dtype_));
-    for (int64_t i = 0; i < count; ++i) Set(name, i, ValueFromName(name, i));
+    for (int64_t i = 0; i < count; ++i) Set(name, i, ValueFromName(name, i, offset_));
     shapes_[name] = std::move(shape);
   }
   void Set(const std::string& name, int64_t i, float value) {
@@ -120,6 +127,7 @@ class WeightsFromNames {
 
  private:
   DType dtype_;
+  bool offset_;
   std::map<std::string, std::vector<int64_t>> shapes_;
   std::map<std::string, std::string> bytes_;
 };
