@@ -194,15 +194,15 @@ void AddSign(const float* x, size_t n, float* out) {
   kPlainBlocks.add_sign(x + i, n - i, out + i);
 }
 
-void Agree(const float* x, const float* elect, float by, size_t n, float* num, float* den) {
+void Agree(const float* sign, const float* x, const float* elect, float by, size_t n, float* num, float* den) {
   const size_t i = Vectors(n, [&](size_t at) HWY_ATTR {
-    const VF value = hn::LoadU(f, x + at), zero = hn::Zero(f);
+    const VF value = hn::LoadU(f, sign + at), zero = hn::Zero(f);
     const auto plus = hn::Ge(hn::LoadU(f, elect + at), zero);
     const auto same = hn::Or(hn::And(plus, hn::Gt(value, zero)), hn::AndNot(plus, hn::Lt(value, zero)));
-    hn::StoreU(hn::Add(hn::LoadU(f, num + at), hn::IfThenElseZero(same, value)), f, num + at);
+    hn::StoreU(hn::Add(hn::LoadU(f, num + at), hn::IfThenElseZero(same, hn::LoadU(f, x + at))), f, num + at);
     hn::StoreU(hn::Add(hn::LoadU(f, den + at), hn::IfThenElseZero(same, hn::Set(f, by))), f, den + at);
   });
-  kPlainBlocks.agree(x + i, elect + i, by, n - i, num + i, den + i);
+  kPlainBlocks.agree(sign + i, x + i, elect + i, by, n - i, num + i, den + i);
 }
 
 void Near(const float* base, const float* x, float t, size_t n, float* out) {

@@ -50,8 +50,8 @@ struct Blocks {
   void (*keep_random)(float* x, const uint32_t* bits, uint32_t limit, size_t n);
   // 1, 0 or -1 is added.
   void (*add_sign)(const float* x, size_t n, float* out);
-  // Where x has the elected sign (elect >= 0: plus): num += x, den += by. Zero has none.
-  void (*agree)(const float* x, const float* elect, float by, size_t n, float* num, float* den);
+  // Where sign has the elected sign (elect >= 0: plus): num += x, den += by. Zero has none.
+  void (*agree)(const float* sign, const float* x, const float* elect, float by, size_t n, float* num, float* den);
   // x * clamp(t / max(|base - x|, 1e-6), 0, 1) + base * (1 - that)
   void (*near)(const float* base, const float* x, float t, size_t n, float* out);
 

@@ -91,9 +91,9 @@ void KeepRandom(float* x, const uint32_t* bits, uint32_t limit, size_t n) {
 void AddSign(const float* x, size_t n, float* out) {
   for (size_t i = 0; i < n; ++i) out[i] += static_cast<float>((x[i] > 0) - (x[i] < 0));
 }
-void Agree(const float* x, const float* elect, float by, size_t n, float* num, float* den) {
+void Agree(const float* sign, const float* x, const float* elect, float by, size_t n, float* num, float* den) {
   for (size_t i = 0; i < n; ++i) {
-    const bool same = elect[i] >= 0 ? x[i] > 0 : x[i] < 0;
+    const bool same = elect[i] >= 0 ? sign[i] > 0 : sign[i] < 0;
     num[i] += same ? x[i] : 0.0f;
     den[i] += same ? by : 0.0f;
   }

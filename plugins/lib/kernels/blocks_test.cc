@@ -118,7 +118,7 @@ TEST_P(BlocksTest, ElementsAreThePlainOnes) {
     }
     same("keep_random", [&](const Blocks& k, V& a, V&) { k.keep_random(a.data(), bits.data(), 0x90000000u, n); });
     same("add_sign", [&](const Blocks& k, V& a, V&) { k.add_sign(x.data(), n, a.data()); });
-    same("agree", [&](const Blocks& k, V& a, V& b) { k.agree(x.data(), y.data(), 0.7f, n, a.data(), b.data()); });
+    same("agree", [&](const Blocks& k, V& a, V& b) { k.agree(x.data(), y.data(), z.data(), 0.7f, n, a.data(), b.data()); });
     same("near", [&](const Blocks& k, V& a, V&) { k.near(x.data(), y.data(), 0.01f, n, a.data()); });
   }
 }
@@ -181,7 +181,7 @@ TEST(BlocksPlain, NearIsTheOtherModelWhereTheyAreNear) {
 TEST(BlocksPlain, AgreeCountsTheElectedSignAndNoZeros) {
   const float x[] = {1.0f, -1.0f, 0.0f, -2.0f}, elect[] = {0.0f, 1.0f, 1.0f, -1.0f};
   float num[4] = {}, den[4] = {};
-  kPlainBlocks.agree(x, elect, 0.5f, 4, num, den);
+  kPlainBlocks.agree(x, x, elect, 0.5f, 4, num, den);
   EXPECT_THAT(num, ::testing::ElementsAre(1.0f, 0.0f, 0.0f, -2.0f));
   EXPECT_THAT(den, ::testing::ElementsAre(0.5f, 0.0f, 0.0f, 0.5f));
 }

@@ -1,0 +1,352 @@
+#include "plugins/merge/plan.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "absl/strings/str_join.h"
+#include "plugins/merge/methods.h"
+#include "storage/base/strings.h"
+
+namespace editd::merge {
+namespace {
+
+using Values = google::protobuf::RepeatedPtrField<v1::Value>;
+
+// The parameters of one tensor, from the inside out.
+class Lookup {
+ public:
+  Lookup(const Row& row, const Scope& top) : row_(row), top_(top) {}
+
+  // A number for all models: filters match the result's name.
+  double Shared(const Values& (v1::Parameters::*field)() const, double unset) const {
+    const Place place{row_.name, row_.layer, row_.layers};
+    for (const Scope* scope : {row_.slice, &top_}) {
+      if (scope == nullptr) continue;
+      if (const auto value = ValueAt((scope->parameters->*field)(), place)) return *value;
+    }
+    return unset;
+  }
+  // A model's own: filters match the input's name.
+  std::optional<double> Own(const Take& take, const Values& (v1::Parameters::*field)() const) const {
+    const Place place{take.tensor->name, row_.layer, row_.layers};
+    for (const Scope* scope : {take.scope, row_.slice, &top_}) {
+      if (scope == nullptr) continue;
+      if (const auto value = ValueAt((scope->parameters->*field)(), place)) return value;
+    }
+    return std::nullopt;
+  }
+  // A switch or a choice: the innermost that `has` it.
+  template <typename Has, typename Get, typename T>
+  T Choice(const Has& has, const Get& get, T unset) const {
+    for (const Scope* scope : {row_.slice, &top_}) {
+      if (scope != nullptr && has(*scope->parameters)) return get(*scope->parameters);
+    }
+    return unset;
+  }
+
+ private:
+  const Row& row_;
+  const Scope& top_;
+};
+
+#define EDITD_CHOICE(field, unset)                                       \
+  lookup.Choice([](const v1::Parameters& p) { return p.has_##field(); }, \
+                [](const v1::Parameters& p) { return p.field(); }, unset)
+#define EDITD_ENUM(field, unset)                                        \
+  lookup.Choice([](const v1::Parameters& p) { return p.field() != 0; }, \
+                [](const v1::Parameters& p) { return p.field(); }, unset)
+
+Settings SettingsOf(const MethodTraits& method, const Lookup& lookup, uint64_t seed) {
+  using P = v1::Parameters;
+  Settings s;
+  s.method = method.method;
+  s.normalize = EDITD_CHOICE(normalize, method.normalize);
+  s.rescale = EDITD_ENUM(rescale, method.rescale);
+  s.election = EDITD_ENUM(election, v1::ELECTION_WEIGHTED_SUM);
+  s.divisor = EDITD_ENUM(divisor, v1::DIVISOR_WEIGHTS);
+  s.flatten = EDITD_CHOICE(nuslerp_flatten, true);
+  s.row_wise = EDITD_CHOICE(nuslerp_row_wise, false);
+  s.normalize_weights = EDITD_CHOICE(normalize_weights, true);
+  s.filter_wise = EDITD_CHOICE(filter_wise, false);
+  s.lambda = lookup.Shared(&P::lambda, s.lambda);
+  s.t = lookup.Shared(&P::t, s.t);
+  s.epsilon = lookup.Shared(&P::epsilon, s.epsilon);
+  s.select_topk = lookup.Shared(&P::select_topk, s.select_topk);
+  s.r = lookup.Shared(&P::r, s.r);
+  s.alpha = lookup.Shared(&P::alpha, s.alpha);
+  s.eps = lookup.Shared(&P::eps, s.eps);
+  s.tol = lookup.Shared(&P::tol, s.tol);
+  s.max_iter = static_cast<int>(lookup.Shared(&P::max_iter, s.max_iter));
+  s.seed = seed;
+  return s;
+}
+
+std::optional<DType> FloatType(std::string_view name) {
+  const std::optional<DType> type = DTypeFromName(name);
+  if (type == DType::kF64 || type == DType::kF32 || type == DType::kF16 || type == DType::kBF16) return type;
+  return std::nullopt;
+}
+
+std::string ShapeText(std::span<const int64_t> shape) { return StrCat("[", absl::StrJoin(shape, ", "), "]"); }
+
+class Planner {
+ public:
+  Planner(const v1::MergeSpec& spec, const Job& job, Findings* findings)
+      : spec_(spec), job_(job), findings_(*findings), method_(TraitsOf(spec.method())) {}
+
+  MergePlan Make() {
+    MergePlan plan;
+    plan.top = {&spec_.parameters(), "parameters"};
+    if (!CheckWhole()) return plan;
+    plan.layout = LayOutModels(spec_, job_, &findings_);
+    std::set<std::string> names;
+    for (const Row& row : plan.layout.rows) names.insert(row.name);
+    if (!names.empty()) {
+      CheckScope(plan.top, spec_.method(), names, &findings_);
+      for (const auto& scope : plan.layout.scopes) CheckScope(*scope, spec_.method(), names, &findings_);
+    }
+    CheckModels();
+    if (!findings_.empty()) return plan;
+    for (const Row& row : plan.layout.rows) {
+      auto tensor = std::make_unique<PlannedTensor>();
+      tensor->row = &row;
+      if (PlanTensor(row, plan.top, tensor.get())) plan.tensors.push_back(std::move(tensor));
+    }
+    return plan;
+  }
+
+ private:
+  // What the spec says as a whole. False: nothing more can be said.
+  bool CheckWhole() {
+    if (method_ == nullptr)
+      findings_.Add("method", "is not set; METHOD_LINEAR, METHOD_SLERP and METHOD_TIES are usual");
+    if (spec_.slices_size() > 0) findings_.Add("slices", "are not supported");
+    if (spec_.has_block_expansion()) findings_.Add("block_expansion", "is not supported");
+    if (spec_.has_layer_swap()) findings_.Add("layer_swap", "is not supported");
+    if (spec_.has_vocabulary()) findings_.Add("vocabulary", "is not supported");
+    if (!spec_.chat_template().empty()) findings_.Add("chat_template", "is not supported");
+    if (spec_.models().empty()) findings_.Add("models", "is empty; list the models that take part");
+    if (!spec_.out_dtype().empty() && (!FloatType(spec_.out_dtype()) || spec_.out_dtype() == "F64")) {
+      findings_.Add("out_dtype", StrCat("\"", spec_.out_dtype(), "\" is none of BF16, F16, F32"));
+    }
+    return method_ != nullptr && spec_.models_size() > 0;
+  }
+
+  // How many models, whether a base, and whether all inputs take part.
+  void CheckModels() {
+    const std::string name = MethodName(spec_.method());
+    if (method_->base == Base::kMust && spec_.base().empty()) {
+      findings_.Add("base", StrCat("is empty; the method ", name, " takes differences from a base"));
+    }
+    std::set<size_t> part;
+    const std::optional<size_t> base = FindInput(job_, spec_.base());
+    if (!spec_.base().empty() && base.has_value()) part.insert(*base);
+    size_t models = 0;
+    for (const v1::Source& source : spec_.models()) {
+      const std::optional<size_t> model = FindInput(job_, source.input());
+      if (!model.has_value()) return;  // Found already.
+      part.insert(*model);
+      const bool is_base = !spec_.base().empty() && model == base;
+      if (is_base && method_->base == Base::kMay) {
+        findings_.Add("base", StrCat("\"", spec_.base(), "\" is also listed as a model; ", name,
+                                     " would take its difference from itself"));
+      }
+      if (!is_base || method_->base == Base::kNone) ++models;
+    }
+    if (models < method_->least || models > method_->most) {
+      const std::string wanted =
+          method_->least == method_->most ? StrCat("exactly ", method_->least) : StrCat("at least ", method_->least);
+      findings_.Add("models", StrCat("the method ", name, " takes ", wanted,
+                                     method_->base == Base::kNone ? "" : " besides the base", "; there ",
+                                     models == 1 ? "is " : "are ", models));
+    }
+    for (size_t i = 0; i < job_.models().size(); ++i) {
+      if (!part.contains(i)) {
+        findings_.Add("models",
+                      StrCat("the job's input \"", NameOf(job_.model(i)), "\" takes no part; list it or leave it out"));
+      }
+    }
+  }
+
+  bool IsBase(const Row& row, const Take& take) const { return row.base.has_value() && take.model == row.base->model; }
+
+  // False: the tensor is left out.
+  bool PlanTensor(const Row& row, const Scope& top, PlannedTensor* out) {
+    // Differences are from the base; a listed base has none from itself.
+    const bool differs = method_->base != Base::kNone && !spec_.base().empty();
+    std::vector<Take> takes;
+    for (const Take& take : row.takes) {
+      if (!differs || !IsBase(row, take)) takes.push_back(take);
+    }
+    const Take* first = row.base.has_value() ? &*row.base : row.takes.empty() ? nullptr : &row.takes[0];
+    if (first == nullptr || (differs && !row.base.has_value())) return false;  // MISSING_SKIP.
+    const Tensor& like = *first->tensor;
+
+    for (const Take& take : row.takes) CheckShape(row, like, *first, take);
+    if (!FloatType(like.dtype)) return Keep(row, like, out);
+    for (const Take& take : row.takes) {
+      if (!FloatType(take.tensor->dtype)) {
+        findings_.AddFor("models", StrCat("type ", take.model),
+                         StrCat("tensor \"", take.tensor->name, "\" of \"", NameOf(job_.model(take.model)), "\" is ",
+                                take.tensor->dtype, "; F64, F32, F16 and BF16 can be merged"));
+      }
+    }
+
+    TensorPlan& plan = out->plan;
+    plan.name = row.name;
+    plan.shape.assign(like.shape.begin(), like.shape.end());
+    plan.type = *FloatType(spec_.out_dtype().empty() ? like.dtype : std::string_view(spec_.out_dtype()));
+    if (plan.type == DType::kF64) plan.type = DType::kF32;
+    if (takes.size() < method_->least) {  // MISSING_SKIP: too few are left.
+      out->reused = &like;
+      return CheckReuse(out);
+    }
+    const Lookup lookup(row, top);
+    plan.settings = SettingsOf(*method_, lookup, job_.seed());
+    if (differs) plan.base = SourceOf(*row.base);
+    for (const Take& take : takes) plan.parts.push_back(PartOf(row, take, lookup));
+    CheckNumbers(row, plan);
+    out->reused = Same(row, takes, plan);
+    return out->reused == nullptr || CheckReuse(out);
+  }
+
+  Source SourceOf(const Take& take) const {
+    return {FloatType(take.tensor->dtype).value_or(DType::kF32), take.tensor->data, NameOf(job_.model(take.model))};
+  }
+
+  Part PartOf(const Row& row, const Take& take, const Lookup& lookup) {
+    using P = v1::Parameters;
+    Part part;
+    part.source = SourceOf(take);
+    part.stream = take.place;
+    const std::optional<double> weight = lookup.Own(take, &P::weight);
+    if (method_->weights && !weight.has_value()) {
+      const std::string path = take.scope == nullptr ? "parameters.weight" : StrCat(take.scope->path, ".weight");
+      findings_.AddFor(path, "none",
+                       StrCat("\"", NameOf(job_.model(take.model)), "\" has no weight for tensor \"", row.name, "\""));
+    }
+    part.weight = weight.value_or(1);
+    part.density = lookup.Own(take, &P::density).value_or(part.density);
+    part.gamma = lookup.Own(take, &P::gamma).value_or(part.gamma);
+    part.epsilon = lookup.Own(take, &P::epsilon).value_or(part.epsilon);
+    part.scale = lookup.Own(take, &P::scale).value_or(part.scale);
+    return part;
+  }
+
+  void CheckShape(const Row& row, const Tensor& like, const Take& first, const Take& take) {
+    const Tensor& tensor = *take.tensor;
+    if (std::equal(tensor.shape.begin(), tensor.shape.end(), like.shape.begin(), like.shape.end())) return;
+    findings_.AddFor(
+        take.scope == nullptr ? "base" : take.scope->path.substr(0, take.scope->path.rfind('.')), "shape",
+        StrCat("tensor \"", row.name, "\" is ", ShapeText(tensor.shape), " in \"", NameOf(job_.model(take.model)),
+               "\" and ", ShapeText(like.shape), " in \"", NameOf(job_.model(first.model)), "\""));
+  }
+
+  // Numbers that are wrong only together.
+  void CheckNumbers(const Row& row, const TensorPlan& plan) {
+    const Settings& s = plan.settings;
+    double sum = 0;
+    for (const Part& part : plan.parts) sum += part.weight;
+    const bool divides = (s.method == v1::METHOD_MULTISLERP && s.normalize_weights) ||
+                         (s.normalize && s.method != v1::METHOD_MULTISLERP);
+    if (method_->weights && divides && std::fabs(sum) < 1e-8) {
+      findings_.AddFor(
+          "models", "sum",
+          StrCat("the weights for tensor \"", row.name, "\" sum to ", sum, ", and are divided by their sum; set ",
+                 s.method == v1::METHOD_MULTISLERP ? "normalize_weights" : "normalize", ": false or other weights"));
+    }
+    if (s.method == v1::METHOD_SLERP && s.t > 1) {
+      findings_.AddFor("parameters.t", "slerp",
+                       StrCat("t is ", s.t, " for tensor \"", row.name, "\"; slerp takes 0 to 1"));
+    }
+    if (s.method != v1::METHOD_DELLA && s.method != v1::METHOD_DELLA_LINEAR) return;
+    for (const Part& part : plan.parts) {
+      if (part.density >= 1 || (part.density - part.epsilon > 0 && part.density + part.epsilon < 1)) continue;
+      findings_.AddFor("parameters.epsilon", "range",
+                       StrCat("density ", part.density, " with epsilon ", part.epsilon, " for tensor \"", row.name,
+                              "\": density - epsilon must be above 0 and density + epsilon below 1"));
+    }
+  }
+
+  bool Keep(const Row& row, const Tensor& like, PlannedTensor* out) {
+    if (!DTypeFromName(like.dtype) || kDTypes[static_cast<int>(*DTypeFromName(like.dtype))].floating) {
+      findings_.AddFor("models", "float8",
+                       StrCat("tensor \"", row.name, "\" is ", like.dtype, "; F64, F32, F16 and BF16 can be merged"));
+    }
+    out->reused = &like;  // Integers: the base's, or the first model's.
+    return true;
+  }
+
+  // A tensor of another type than the result's is converted, as a sum of one.
+  bool CheckReuse(PlannedTensor* out) {
+    const Tensor& tensor = *out->reused;
+    if (spec_.out_dtype().empty() || tensor.dtype == spec_.out_dtype()) return true;
+    TensorPlan& plan = out->plan;
+    plan.settings.method = v1::METHOD_PASSTHROUGH;
+    plan.base.reset();
+    plan.parts = {Part()};
+    plan.parts[0].source = {*FloatType(tensor.dtype), tensor.data, NameOf(job_.model(tensor.input))};
+    out->reused = nullptr;
+    return true;
+  }
+
+  // The input's tensor that the result is whatever the numbers in it, or null.
+  const Tensor* Same(const Row& row, const std::vector<Take>& takes, const TensorPlan& plan) const {
+    const Settings& s = plan.settings;
+    const auto weighs = [&](size_t i) { return plan.parts[i].weight != 0; };
+    const bool equal =
+        takes[0].tensor->data != nullptr && std::all_of(takes.begin(), takes.end(), [&](const Take& take) {
+          return take.tensor->data == takes[0].tensor->data && take.tensor->dtype == takes[0].tensor->dtype;
+        });
+    const bool equal_base = equal && row.base.has_value() && row.base->tensor->data == takes[0].tensor->data;
+    switch (s.method) {
+      case v1::METHOD_PASSTHROUGH:
+        return plan.parts[0].scale == 1 ? takes[0].tensor : nullptr;
+      case v1::METHOD_LINEAR: {
+        const Tensor* only = nullptr;
+        double sum = 0;
+        for (size_t i = 0; i < takes.size(); ++i) {
+          if (!weighs(i)) continue;
+          if (only != nullptr && !equal) return nullptr;
+          only = takes[i].tensor;
+          sum += plan.parts[i].weight;
+        }
+        return s.normalize || sum == 1 ? only : nullptr;
+      }
+      case v1::METHOD_SLERP:
+        if (s.t == 0 || equal_base) return row.base->tensor;
+        return s.t == 1 ? takes[0].tensor : nullptr;
+      case v1::METHOD_NUSLERP:
+        if (!weighs(1) && weighs(0)) return takes[0].tensor;
+        if (!weighs(0) && weighs(1)) return takes[1].tensor;
+        return equal ? takes[0].tensor : nullptr;
+      case v1::METHOD_MULTISLERP:
+        return equal && s.normalize_weights ? takes[0].tensor : nullptr;
+      case v1::METHOD_KARCHER:
+        return equal ? takes[0].tensor : nullptr;
+      case v1::METHOD_NEARSWAP:
+        return s.t == 0 || equal_base ? row.base->tensor : nullptr;
+      default: {  // Of differences: where there are none, the base.
+        bool none = s.lambda == 0;
+        if (method_->weights && !none) {
+          none = true;
+          for (size_t i = 0; i < takes.size(); ++i) none = none && !weighs(i);
+        }
+        return none || equal_base ? row.base->tensor : nullptr;
+      }
+    }
+  }
+
+  const v1::MergeSpec& spec_;
+  const Job& job_;
+  Findings& findings_;
+  const MethodTraits* const method_;
+};
+
+}  // namespace
+
+MergePlan MakePlan(const v1::MergeSpec& spec, const Job& job, Findings* findings) {
+  return Planner(spec, job, findings).Make();
+}
+
+}  // namespace editd::merge

@@ -1,0 +1,297 @@
+// Methods that add differences from the base, most of them after dropping some: task arithmetic, TIES, DARE,
+// breadcrumbs, DELLA. One pipeline, block by block:
+//
+//   d_i = x_i - base; drop; make up for it; D_i = w_i d_i; where signs are elected, only D_i of the elected sign;
+//   sum; divide; times lambda; plus base.
+//
+// Which differences are dropped by magnitude is known after the passes of RankSelect; the random ones follow from their
+// number alone; DELLA ranks each row where it is needed. Making up by the sum of magnitudes takes one more pass.
+#include <bit>
+#include <cmath>
+#include <cstring>
+#include <numeric>
+
+#include "plugins/lib/kernels/random.h"
+#include "plugins/merge/rank_select.h"
+#include "plugins/merge/tensor_merge.h"
+
+namespace editd::merge {
+namespace {
+
+enum class Drop { kNothing, kSmall, kRandom, kBothEnds, kByRank };
+
+Drop DropOf(v1::Method method) {
+  switch (method) {
+    case v1::METHOD_TIES:
+      return Drop::kSmall;
+    case v1::METHOD_DARE_LINEAR:
+    case v1::METHOD_DARE_TIES:
+      return Drop::kRandom;
+    case v1::METHOD_BREADCRUMBS:
+    case v1::METHOD_BREADCRUMBS_TIES:
+      return Drop::kBothEnds;
+    case v1::METHOD_DELLA:
+    case v1::METHOD_DELLA_LINEAR:
+      return Drop::kByRank;
+    default:
+      return Drop::kNothing;
+  }
+}
+
+bool ElectsSigns(v1::Method method) {
+  return method == v1::METHOD_TIES || method == v1::METHOD_DARE_TIES || method == v1::METHOD_BREADCRUMBS_TIES ||
+         method == v1::METHOD_DELLA;
+}
+
+// A probability as a bound for 32 random bits.
+uint32_t Limit(double probability) {
+  return static_cast<uint32_t>(std::min(std::max(probability, 0.0) * 0x1p32, 0x1p32 - 1));
+}
+
+// rank[i]: how many of the row's magnitudes are smaller, equal ones by index. Three passes of a radix sort.
+void Ranks(const float* x, size_t n, uint32_t* rank, uint32_t* room) {
+  constexpr size_t kDigits = 2048;
+  uint32_t counts[3][kDigits] = {};
+  uint32_t *from = room, *to = room + n;
+  const auto bits = [&](uint32_t i) { return std::bit_cast<uint32_t>(x[i]) & kernels::kMagnitudeBits; };
+  for (uint32_t i = 0; i < n; ++i) {
+    const uint32_t b = bits(i);
+    ++counts[0][b & 2047];
+    ++counts[1][b >> 11 & 2047];
+    ++counts[2][b >> 22];
+    from[i] = i;
+  }
+  for (int pass = 0; pass < 3; ++pass) {
+    uint32_t sum = 0;
+    for (uint32_t& count : counts[pass]) sum += std::exchange(count, sum);
+    for (uint32_t i = 0; i < n; ++i) to[counts[pass][bits(from[i]) >> (11 * pass) & 2047]++] = from[i];
+    std::swap(from, to);
+  }
+  for (uint32_t i = 0; i < n; ++i) rank[from[i]] = i;
+}
+
+class Sparse : public TensorMerge {
+ public:
+  explicit Sparse(const TensorPlan& plan)
+      : TensorMerge(plan),
+        drop_(DropOf(plan.settings.method)),
+        elects_(ElectsSigns(plan.settings.method)),
+        name_(kernels::HashName(plan.name)) {
+    if (drop_ == Drop::kByRank) UseRows();
+    by_l1_ = plan.settings.rescale == v1::RESCALE_L1 && drop_ != Drop::kNothing;
+    bool drops = false;
+    for (const Part& part : plan.parts) {
+      drops = drops || part.density < 1;
+      made_up_.push_back(1);
+      selections_.push_back(nullptr);
+      if (part.density >= 1) continue;
+      if (plan.settings.rescale == v1::RESCALE_INVERSE_DENSITY && drop_ != Drop::kByRank) {
+        made_up_.back() = static_cast<float>(1 / part.density);
+      }
+      if (drop_ == Drop::kSmall) selections_.back() = Select({Count(part.density)});
+      if (drop_ == Drop::kBothEnds) {
+        // Of the numbers in descending order those from `top` on, `kept` of them. Where the two ends leave no room the
+        // upper one gives way.
+        const int64_t kept = Count(part.density);
+        const int64_t top =
+            std::min(static_cast<int64_t>(part.gamma * static_cast<double>(elements())), elements() - kept);
+        selections_.back() = Select({top + kept, top});
+      }
+    }
+    by_l1_ = by_l1_ && drops;
+  }
+
+  bool Advance(Scratch*) override {
+    if (!selected_) {
+      bool scan = false;
+      for (const auto& selection : selections_) scan |= selection != nullptr && selection->Advance();
+      if (scan) return true;
+      selected_ = true;
+    }
+    if (!by_l1_) return false;
+    const size_t models = plan_.parts.size();
+    if (sums_.empty()) {
+      sums_.resize(static_cast<size_t>(leaves()) * models * 2);
+      return true;
+    }
+    for (size_t i = 0; i < models; ++i) {
+      const auto sum = [&](size_t which) {
+        return TreeSum(&sums_[2 * i + which], static_cast<size_t>(leaves()), 2 * models);
+      };
+      const double before = sum(0), after = sum(1);
+      if (before > 1e-7 && after > 1e-7) made_up_[i] = static_cast<float>(before / after);
+    }
+    return false;
+  }
+
+  void Scan(int64_t first, int64_t end, Scratch* scratch) override {
+    const size_t models = plan_.parts.size();
+    if (!selected_) {
+      for (size_t i = 0; i < models; ++i) {
+        if (selections_[i] == nullptr) continue;
+        uint32_t* words = scratch->Words(kCounters + i, selections_[i]->words());
+        std::memset(words, 0, selections_[i]->words() * sizeof(uint32_t));
+      }
+    }
+    ForBlocks(first, end, [&](int64_t leaf, int64_t begin, size_t n) {
+      const float* base = LoadBase(begin, n, scratch);
+      for (size_t i = 0; i < models; ++i) {
+        if (!selected_ && selections_[i] == nullptr) continue;
+        float* d = Difference(i, base, begin, n, scratch);
+        if (!selected_) {
+          selections_[i]->Count(d, begin, n, scratch->Words(kCounters + i, 0));
+          continue;
+        }
+        double* sums = &sums_[(static_cast<size_t>(leaf) * models + i) * 2];
+        sums[0] += k_.sum_abs(d, n);
+        Sparsify(i, d, begin, n, scratch);
+        sums[1] += k_.sum_abs(d, n);
+      }
+    });
+    if (selected_) return;
+    for (size_t i = 0; i < models; ++i) {
+      if (selections_[i] != nullptr) selections_[i]->Add(scratch->Words(kCounters + i, 0));
+    }
+  }
+
+  void Blend(int64_t begin, size_t n, Scratch* scratch, float* out) override {
+    const Settings& s = plan_.settings;
+    const float* base = LoadBase(begin, n, scratch);
+    std::vector<float*> differences;
+    for (size_t i = 0; i < plan_.parts.size(); ++i) {
+      float* d = Difference(i, base, begin, n, scratch);
+      Sparsify(i, d, begin, n, scratch);
+      if (made_up_[i] != 1) k_.scale(d, made_up_[i], n, d);
+      differences.push_back(d);
+    }
+    if (elects_) {
+      Elected(differences, n, scratch, out);
+    } else {
+      double weights = 0;
+      std::memset(out, 0, n * sizeof(float));
+      for (size_t i = 0; i < differences.size(); ++i) {
+        k_.add_scaled(differences[i], static_cast<float>(plan_.parts[i].weight), n, out);
+        weights += plan_.parts[i].weight;
+      }
+      if (s.normalize && std::fabs(weights) >= 1e-8) k_.divide(out, static_cast<float>(weights), n);
+    }
+    if (s.lambda != 1) k_.scale(out, static_cast<float>(s.lambda), n, out);
+    k_.add(base, out, n, out);
+  }
+
+ private:
+  // Scratch.
+  enum { kBase, kElected, kDenominator, kWeighted, kDifferences };
+  enum { kRandomBits, kRanks, kRoom, kCounters };
+
+  // The share of elements that stays, at least one: so that the smallest norm's largest difference is not lost.
+  int64_t Count(double density) const {
+    const int64_t count = static_cast<int64_t>(density * static_cast<double>(elements()));
+    return std::clamp<int64_t>(count, std::min<int64_t>(1, elements()), elements());
+  }
+  std::unique_ptr<RankSelect> Select(std::vector<int64_t> counts) const {
+    return std::make_unique<RankSelect>(std::move(counts), elements(), block());
+  }
+
+  const float* LoadBase(int64_t begin, size_t n, Scratch* scratch) const {
+    float* base = scratch->Floats(kBase, n);
+    plan_.base->Load(begin, n, base);
+    return base;
+  }
+  float* Difference(size_t i, const float* base, int64_t begin, size_t n, Scratch* scratch) const {
+    float* d = scratch->Floats(kDifferences + i, n);
+    plan_.parts[i].source.Load(begin, n, d);
+    k_.subtract(d, base, n, d);
+    return d;
+  }
+
+  void Sparsify(size_t i, float* d, int64_t begin, size_t n, Scratch* scratch) const {
+    const Part& part = plan_.parts[i];
+    if (part.density >= 1) return;
+    switch (drop_) {
+      case Drop::kNothing:
+        return;
+      case Drop::kSmall:
+        return selections_[i]->Keep(0, d, begin, n);
+      case Drop::kBothEnds:
+        return selections_[i]->KeepWithout(0, 1, d, begin, n);
+      case Drop::kRandom:
+        return k_.keep_random(d, Random(part, begin, n, scratch), Limit(part.density), n);
+      case Drop::kByRank:
+        return DropByRank(part, d, begin, n, scratch);
+    }
+  }
+
+  const uint32_t* Random(const Part& part, int64_t begin, size_t n, Scratch* scratch) const {
+    const size_t lead = static_cast<size_t>(begin % 64);
+    uint32_t* bits = scratch->Words(kRandomBits, n + lead);
+    k_.random_bits(plan_.settings.seed, name_, part.stream, static_cast<uint64_t>(begin) - lead, n + lead, bits);
+    return bits + lead;
+  }
+
+  // The smallest of a row stays with probability density - epsilon, the largest with density + epsilon.
+  void DropByRank(const Part& part, float* d, int64_t begin, size_t n, Scratch* scratch) const {
+    const uint32_t* bits = Random(part, begin, n, scratch);
+    uint32_t* ranks = scratch->Words(kRanks, n);
+    Ranks(d, n, ranks, scratch->Words(kRoom, 2 * n));
+    const double least = n < 2 ? part.density : part.density - part.epsilon;
+    const double step = n < 2 ? 0 : 2 * part.epsilon / static_cast<double>(n - 1);
+    const bool inverse = plan_.settings.rescale == v1::RESCALE_INVERSE_DENSITY;
+    for (size_t k = 0; k < n; ++k) {
+      const double stays = least + step * static_cast<double>(ranks[k]);
+      if (bits[k] >= Limit(stays)) {
+        d[k] = 0;
+      } else if (inverse) {
+        d[k] = d[k] * static_cast<float>(1 / stays);
+      }
+    }
+  }
+
+  // The sum of the differences that have the elected sign.
+  void Elected(const std::vector<float*>& differences, size_t n, Scratch* scratch, float* out) const {
+    const Settings& s = plan_.settings;
+    float* elected = scratch->Floats(kElected, n);
+    float* denominator = scratch->Floats(kDenominator, n);
+    float* weighted = scratch->Floats(kWeighted, n);
+    std::memset(elected, 0, n * sizeof(float));
+    std::memset(denominator, 0, n * sizeof(float));
+    std::memset(out, 0, n * sizeof(float));
+    const bool by_weight = s.election == v1::ELECTION_WEIGHTED_SUM;
+    for (size_t i = 0; i < differences.size(); ++i) {
+      if (s.election == v1::ELECTION_COUNT) {
+        k_.add_sign(differences[i], n, elected);
+        continue;
+      }
+      if (by_weight) k_.scale(differences[i], static_cast<float>(plan_.parts[i].weight), n, differences[i]);
+      k_.add(elected, differences[i], n, elected);
+    }
+    for (size_t i = 0; i < differences.size(); ++i) {
+      const float weight = static_cast<float>(plan_.parts[i].weight);
+      const float share = s.divisor == v1::DIVISOR_COUNT ? 1.0f : weight;
+      const float* d = differences[i];
+      if (!by_weight) k_.scale(d, weight, n, weighted);
+      k_.agree(d, by_weight ? d : weighted, elected, share, n, out, denominator);
+    }
+    if (s.normalize) k_.divide_each(out, denominator, n);
+  }
+
+  const Drop drop_;
+  const bool elects_;
+  const uint64_t name_;
+  bool by_l1_ = false;
+  bool selected_ = false;
+  std::vector<std::unique_ptr<RankSelect>> selections_;  // A part each; null if it drops nothing by magnitude.
+  std::vector<float> made_up_;                           // What a part's differences are multiplied by.
+  std::vector<double> sums_;                             // leaves x parts x 2: magnitudes before and after.
+};
+
+}  // namespace
+
+std::unique_ptr<TensorMerge> MakeSparse(const TensorPlan& plan) {
+  if (plan.settings.method != v1::METHOD_TASK_ARITHMETIC && DropOf(plan.settings.method) == Drop::kNothing) {
+    return nullptr;
+  }
+  return std::make_unique<Sparse>(plan);
+}
+
+}  // namespace editd::merge
