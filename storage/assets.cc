@@ -44,35 +44,6 @@ absl::Status ReadAt(int fd, uint64_t offset, size_t size, char* out, std::string
   return absl::OkStatus();
 }
 
-// Fills the empty file `to` with `size` bytes of `from`: shared blocks if the file system can, else a copy in the
-// kernel, else by hand.
-absl::Status CopyFile(int from, int to, uint64_t size, std::string_view name) {
-  if (::ioctl(to, FICLONE, from) == 0) {
-    // The source may have changed since its size was taken; what was cloned is what counts.
-    return absl::OkStatus();
-  }
-  off_t in = 0, out = 0;
-  while (static_cast<uint64_t>(in) < size) {
-    const ssize_t n =
-        ::copy_file_range(from, &in, to, &out, std::min<uint64_t>(size - static_cast<uint64_t>(in), 1 << 30), 0);
-    if (n < 0 && errno == EINTR) continue;
-    if (n == 0) return Shrunk(name);
-    if (n > 0) continue;
-    if (errno != EXDEV && errno != EINVAL && errno != EOPNOTSUPP && errno != ENOSYS)
-      return ErrnoStatus(errno, StrCat("copy ", name));
-    break;
-  }
-  std::string block;
-  while (static_cast<uint64_t>(in) < size) {
-    block.resize(std::min<uint64_t>(kChunkBytes, size - static_cast<uint64_t>(in)));
-    RETURN_IF_ERROR(ReadAt(from, static_cast<uint64_t>(in), block.size(), block.data(), name));
-    if (::lseek(to, in, SEEK_SET) != in) return ErrnoStatus(errno, StrCat("copy ", name));
-    RETURN_IF_ERROR(WriteAll(to, block, name));
-    in += static_cast<off_t>(block.size());
-  }
-  return absl::OkStatus();
-}
-
 absl::StatusOr<UniqueFd> CreateFile(const std::string& path) {
   UniqueFd fd(::open(path.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600));
   if (!fd.valid()) return ErrnoStatus(errno, StrCat("create ", path));
@@ -106,15 +77,40 @@ absl::StatusOr<Store::Asset> Assets::Put(int fd, std::string_view name) {
     RETURN_IF_ERROR(ReadAt(fd, 0, size, content.data(), name));
     return PutBytes(content, name);
   }
+  const auto hash = [&](int file, uint64_t bytes, const PieceFunction& also) {
+    absl::StatusOr<Id> id = HashFile(ContentKind::Asset(), file, 0, bytes, options_->threads, name, also);
+    return absl::IsOutOfRange(id.status()) ? absl::StatusOr<Id>(Shrunk(name)) : id;
+  };
+  if (MayHave(size)) {
+    ASSIGN_OR_RETURN(const Id id, hash(fd, size, nullptr));
+    std::lock_guard lock(mutex_);
+    ASSIGN_OR_RETURN(const bool there, Touch(id));
+    if (there) return Store::Asset{id, size};
+  }
   const std::string path = layout_->NewIncomingPath();
   ASSIGN_OR_RETURN(UniqueFd copy, CreateFile(path));
   const Removal removal{path};
-  RETURN_IF_ERROR(CopyFile(fd, copy.get(), size, name));
-  // The copy is ours, so what is hashed is what is stored, whoever writes to the source meanwhile.
-  Store::Asset asset;
-  ASSIGN_OR_RETURN(asset.size, FileSize(copy.get(), name));
-  ASSIGN_OR_RETURN(asset.id, HashFile(ContentKind::Asset(), copy.get(), 0, asset.size, options_->threads, name));
+  Store::Asset asset{{}, size};
+  if (::ioctl(copy.get(), FICLONE, fd) == 0) {
+    // Shared blocks. The source may have changed since its size was taken; what was cloned is what counts.
+    ASSIGN_OR_RETURN(asset.size, FileSize(copy.get(), name));
+    ASSIGN_OR_RETURN(asset.id, hash(copy.get(), asset.size, nullptr));
+  } else {
+    // What is hashed is what is stored, whoever writes to the source meanwhile; and the disk is busy from the first
+    // piece on.
+    const auto store = [&](uint64_t begin, std::string_view bytes) -> absl::Status {
+      RETURN_IF_ERROR(WriteAt(copy.get(), bytes, begin, path));
+      BeginWriteback(copy.get(), begin, bytes.size());
+      return absl::OkStatus();
+    };
+    ASSIGN_OR_RETURN(asset.id, hash(fd, size, store));
+  }
   return Commit(std::move(copy), path, asset, name);
+}
+
+bool Assets::MayHave(uint64_t size) const {
+  std::lock_guard lock(mutex_);
+  return std::any_of(index_.begin(), index_.end(), [size](const auto& entry) { return entry.second.size == size; });
 }
 
 absl::StatusOr<Store::Asset> Assets::PutBytes(std::string_view content, std::string_view name) {

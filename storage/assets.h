@@ -50,6 +50,8 @@ class Assets {
   absl::StatusOr<std::vector<Id>> Remove(const std::vector<Id>& ids, int64_t before);
 
  private:
+  // True if some asset has this size: the same content may be here already.
+  bool MayHave(uint64_t size) const;
   // Finishes a Put: `path` is the copy under incoming.
   absl::StatusOr<Store::Asset> Commit(UniqueFd file, const std::string& path, const Store::Asset& asset,
                                       std::string_view name);

@@ -1,7 +1,8 @@
 // What a job makes: new tensors in a pack, files, exported files, attributes and a result, all in the staging folder.
 //
-// Nothing counts until Finish: it checks that all is complete, makes it durable, and fills in the reply. What is left
-// in the staging folder after an error is the daemon's to sweep. Errors name the tensor or file. An error that is the
+// Nothing counts until Finish: it checks that all is complete, and fills in the reply. The pack is durable then;
+// files are not: the daemon syncs them before it publishes. What is left in the staging folder after an error is the
+// daemon's to sweep. Errors name the tensor or file. An error that is the
 // content's fault (a NaN, a name twice, a tensor cut short, the plugin's own refusal) makes `refused` true: the daemon
 // then says that the output was refused, not that the job broke.
 //
@@ -63,7 +64,7 @@ class Outputs {
   absl::Status FromWriter(absl::Status status);  // The writer's status, told apart: the content's fault or the disk's.
   absl::Status NoTensorOpen();
   absl::StatusOr<UniqueFd> Create(const std::string& name);
-  absl::Status CloseExport();
+  void CloseExport();
   absl::Status FinishTensors(v1::RunReply* reply);
 
   const Inputs* const inputs_;

@@ -81,6 +81,23 @@ absl::Status CheckTokenizer(const formats::GgufFile& file, const formats::GgufTo
   return absl::OkStatus();
 }
 
+absl::Status Finish(const Converted& converted, std::string_view name, Understood* out) {
+  const formats::GgufModel& model = converted.model;
+  ASSIGN_OR_RETURN(formats::GgufTokenizer tokenizer, formats::ConvertGgufTokenizer(converted.file, model.rows, name));
+  RETURN_IF_ERROR(CheckTokenizer(converted.file, tokenizer, name));
+  formats::Json config = model.config;
+  formats::SetTokenIds(tokenizer, &config);
+  formats::SetConfigDType(MainDType(out->tensors), &config);
+  out->files = std::move(tokenizer.files);
+  out->files.emplace_back("config.json", formats::DumpJson(config));
+  out->remarks = std::move(tokenizer.remarks);
+  out->attributes = {{"architecture", model.architecture},
+                     {"vocab.rows", StrCat(model.rows)},
+                     {"vocab.used", StrCat(tokenizer.used)},
+                     {"vocab.tied", model.tied ? "true" : "false"}};
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::StatusOr<Understood> UnderstandGguf(std::string_view bytes, std::string_view name, v1::StoreAs store_as) {
@@ -88,24 +105,12 @@ absl::StatusOr<Understood> UnderstandGguf(std::string_view bytes, std::string_vi
   ASSIGN_OR_RETURN(converted->file, formats::ReadGguf(bytes, name));
   ASSIGN_OR_RETURN(converted->model, formats::ConvertGgufModel(converted->file, name));
   const formats::GgufModel& model = converted->model;
-  ASSIGN_OR_RETURN(formats::GgufTokenizer tokenizer, formats::ConvertGgufTokenizer(converted->file, model.rows, name));
-  RETURN_IF_ERROR(CheckTokenizer(converted->file, tokenizer, name));
-
   Understood out;
   out.format = StrCat("GGUF v", converted->file.version);
   out.architecture = model.architecture;
   for (const formats::GgufSource& source : model.tensors) out.tensors.push_back(Source(source, store_as));
-  formats::Json config = model.config;
-  formats::SetTokenIds(tokenizer, &config);
-  formats::SetConfigDType(MainDType(out.tensors), &config);
-  out.files = std::move(tokenizer.files);
-  out.files.emplace_back("config.json", formats::DumpJson(config));
-  out.remarks = std::move(tokenizer.remarks);
-  out.attributes = {{"architecture", model.architecture},
-                    {"vocab.rows", StrCat(model.rows)},
-                    {"vocab.used", StrCat(tokenizer.used)},
-                    {"vocab.tied", model.tied ? "true" : "false"}};
   out.keep_alive = converted;
+  out.finish = [converted, name = std::string(name)](Understood* rest) { return Finish(*converted, name, rest); };
   return out;
 }
 

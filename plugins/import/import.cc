@@ -1,6 +1,8 @@
 // The plugin "import": a GGUF file or a Hugging Face folder becomes a version. Page: README.md beside this file.
 #include <algorithm>
 #include <array>
+#include <atomic>
+#include <thread>
 
 #include "editd/plugin.hpp"
 #include "editd/plugins/importer/v1/import.pb.h"
@@ -66,9 +68,9 @@ class Import : public Plugin<v1::ImportSpec, v1::ImportResult> {
   absl::StatusOr<v1::ImportResult> Run(const v1::ImportSpec& spec, Job& job) override {
     const std::vector<File> files = job.FilesOf(spec.source());
     if (files.empty()) return absl::InvalidArgumentError("params.source: names nothing to import");
-    ASSIGN_OR_RETURN(const Understood source, Understand(files, spec.store_as()));
+    ASSIGN_OR_RETURN(Understood source, Understand(files, spec.store_as()));
+    RETURN_IF_ERROR(WriteAndFinish(&source, job));
     for (const std::string& remark : source.remarks) job.Warning(remark);
-    RETURN_IF_ERROR(WriteTensors(source.tensors, job));
     for (const auto& [name, content] : source.files) RETURN_IF_ERROR(job.AddFile(name, content));
     for (const auto& [key, value] : source.attributes) RETURN_IF_ERROR(job.SetAttribute(key, value));
 
@@ -82,6 +84,23 @@ class Import : public Plugin<v1::ImportSpec, v1::ImportResult> {
   }
 
  private:
+  // The tensors, and what else there is to understand meanwhile. A tokenizer that is not understood ends the writing.
+  static absl::Status WriteAndFinish(Understood* source, Job& job) {
+    std::atomic<bool> abandoned = false;
+    if (!source->finish) return WriteTensors(source->tensors, job, abandoned);
+    absl::Status finished;
+    absl::Status written;
+    {
+      std::jthread beside([&] {
+        finished = source->finish(source);
+        abandoned = !finished.ok();
+      });
+      written = WriteTensors(source->tensors, job, abandoned);
+    }
+    RETURN_IF_ERROR(finished);
+    return written;
+  }
+
   static absl::StatusOr<Understood> Understand(const std::vector<File>& files, v1::StoreAs store_as) {
     const std::string_view name = NameOf(files);
     if (IsFolder(files)) {

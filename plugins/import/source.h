@@ -1,7 +1,8 @@
-// What an import has understood of its source, before a byte of a tensor is written.
+// What an import has understood of its source.
 #ifndef EDITD_PLUGINS_IMPORT_SOURCE_H_
 #define EDITD_PLUGINS_IMPORT_SOURCE_H_
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -18,6 +19,7 @@ namespace editd::importer {
 
 namespace v1 = editd::plugins::importer::v1;
 
+// All but `finish` is known before a byte of a tensor is written.
 struct Understood {
   std::string format;        // "GGUF v3"
   std::string architecture;  // "LlamaForCausalLM"; may be empty.
@@ -25,6 +27,9 @@ struct Understood {
   std::vector<std::pair<std::string, std::string>> files;
   std::map<std::string, std::string> attributes;
   std::vector<std::string> remarks;
+  // Fills in the rest: files, attributes, remarks. May be empty. It takes a while and needs no tensor, so it is run
+  // beside their writing; until it returns, only `tensors` may be looked at.
+  std::function<absl::Status(Understood*)> finish;
   std::shared_ptr<const void> keep_alive;  // What the tensors' functions use.
 };
 

@@ -66,7 +66,8 @@ uint32_t ElementBits(float value, DType dtype) {
 
 class Stream {
  public:
-  Stream(const std::vector<TensorSource>& tensors, Job& job) : tensors_(tensors), cutter_(tensors), job_(job) {}
+  Stream(const std::vector<TensorSource>& tensors, Job& job, const std::atomic<bool>& abandoned)
+      : tensors_(tensors), cutter_(tensors), job_(job), abandoned_(abandoned) {}
   absl::Status Run();
 
  private:
@@ -81,6 +82,7 @@ class Stream {
   const std::vector<TensorSource>& tensors_;
   Cutter cutter_;  // The filling thread's.
   Job& job_;
+  const std::atomic<bool>& abandoned_;
   std::vector<float> floats_;  // The filling thread's.
   uint64_t written_ = 0, total_ = 0;
 
@@ -143,6 +145,7 @@ absl::Status Stream::Write(const Tile& tile) {
   const TensorSource& tensor = *tile.tensor;
   if (!tile.status.ok()) return job_.Refuse(ToStd(tile.status.message()));
   RETURN_IF_ERROR(job_.CheckStop());
+  if (abandoned_) return absl::CancelledError("the import has failed elsewhere");
   if (tile.first == 0) RETURN_IF_ERROR(job_.BeginTensor(tensor.name, DTypeName(tensor.dtype), tensor.shape));
   RETURN_IF_ERROR(job_.Write(tile.bytes.data(), tile.bytes.size()));
   if (!tensor.fill) job_.Release(tile.bytes);
@@ -211,6 +214,8 @@ absl::Status Stream::Run() {
 
 }  // namespace
 
-absl::Status WriteTensors(const std::vector<TensorSource>& tensors, Job& job) { return Stream(tensors, job).Run(); }
+absl::Status WriteTensors(const std::vector<TensorSource>& tensors, Job& job, const std::atomic<bool>& abandoned) {
+  return Stream(tensors, job, abandoned).Run();
+}
 
 }  // namespace editd::importer

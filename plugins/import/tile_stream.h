@@ -9,6 +9,7 @@
 #ifndef EDITD_PLUGINS_IMPORT_TILE_STREAM_H_
 #define EDITD_PLUGINS_IMPORT_TILE_STREAM_H_
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <string>
@@ -40,8 +41,9 @@ struct TensorSource {
   uint64_t size() const { return elements * DTypeBytes(dtype); }  // Bytes to write.
 };
 
-// Writes the tensors in order. Stops with CANCELLED if the job shall stop; refuses the output if a sample is wrong.
-absl::Status WriteTensors(const std::vector<TensorSource>& tensors, Job& job);
+// Writes the tensors in order. Stops with CANCELLED if the job shall stop or once `abandoned` is true; refuses the
+// output if a sample is wrong.
+absl::Status WriteTensors(const std::vector<TensorSource>& tensors, Job& job, const std::atomic<bool>& abandoned);
 
 }  // namespace editd::importer
 

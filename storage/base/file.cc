@@ -100,6 +100,21 @@ absl::Status WriteAll(int fd, std::string_view data, std::string_view name) {
   return absl::OkStatus();
 }
 
+absl::Status WriteAt(int fd, std::string_view data, uint64_t offset, std::string_view name) {
+  while (!data.empty()) {
+    const ssize_t n = ::pwrite(fd, data.data(), data.size(), static_cast<off_t>(offset));
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return ErrnoStatus(errno, StrCat("write ", name));
+    data.remove_prefix(static_cast<size_t>(n));
+    offset += static_cast<uint64_t>(n);
+  }
+  return absl::OkStatus();
+}
+
+void BeginWriteback(int fd, uint64_t offset, uint64_t size) {
+  ::sync_file_range(fd, static_cast<off_t>(offset), static_cast<off_t>(size), SYNC_FILE_RANGE_WRITE);
+}
+
 absl::Status SyncData(int fd, std::string_view name) {
   if (::fdatasync(fd) != 0) return ErrnoStatus(errno, StrCat("sync ", name));
   return absl::OkStatus();

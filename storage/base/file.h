@@ -68,6 +68,11 @@ absl::StatusOr<std::string> ReadWholeFile(const std::string& path);
 
 // Writes all of `data` at the descriptor's position; goes on after short writes and signals.
 absl::Status WriteAll(int fd, std::string_view data, std::string_view name);
+// The same at `offset`; the descriptor's position stays.
+absl::Status WriteAt(int fd, std::string_view data, uint64_t offset, std::string_view name);
+// Tells the kernel to begin writing these bytes to the disk, which a later SyncData then needs not wait for. Only a
+// hint: what fails is told by SyncData. `size` 0: to the end of the file.
+void BeginWriteback(int fd, uint64_t offset, uint64_t size);
 absl::Status SyncData(int fd, std::string_view name);  // fdatasync
 absl::Status SyncDirectory(const std::string& path);   // fsync of the folder: its entries are durable
 // Writes `path` so that after a crash either the old or the new content is there: temporary name, sync, rename, sync.

@@ -7,9 +7,11 @@
 #include <atomic>
 #include <cerrno>
 #include <cstdlib>
+#include <functional>
 #include <mutex>
 #include <thread>
 
+#include "storage/base/sha256_lanes.h"
 #include "storage/base/strings.h"
 
 namespace editd {
@@ -81,6 +83,11 @@ Id LeafOf(std::string_view chunk) {
   return hash.Finish();
 }
 
+void LeavesOf(std::span<const std::string_view> chunks, Id* leaves) {
+  if (Sha256Marked(kLeafMark[0], chunks, leaves)) return;
+  for (size_t i = 0; i < chunks.size(); ++i) leaves[i] = LeafOf(chunks[i]);
+}
+
 Id RootOf(const ContentKind& kind, uint64_t size, std::span<const Id> leaves) {
   std::string head(kRootMark);
   head.append(kind.prefix());
@@ -91,78 +98,76 @@ Id RootOf(const ContentKind& kind, uint64_t size, std::span<const Id> leaves) {
   return hash.Finish();
 }
 
-Id HashContent(const ContentKind& kind, std::string_view content, unsigned threads) {
-  std::vector<Id> leaves((content.size() + kChunkBytes - 1) / kChunkBytes);
+namespace {
+
+// Calls `work` for ranges of leaves, a group at a time, from `threads` threads of which the caller is one. `buffer` is
+// the thread's own.
+void ForEachGroup(size_t leaves, unsigned threads,
+                  const std::function<void(size_t begin, size_t end, std::string* buffer)>& work) {
   std::atomic<size_t> next = 0;
-  const auto hash_some = [&] {
-    for (size_t i = next++; i < leaves.size(); i = next++) {
-      leaves[i] = LeafOf(content.substr(i * kChunkBytes, kChunkBytes));
+  const auto some = [&] {
+    std::string buffer;
+    for (;;) {
+      const size_t begin = next.fetch_add(kSha256Lanes);
+      if (begin >= leaves) return;
+      work(begin, std::min(leaves, begin + kSha256Lanes), &buffer);
     }
   };
   std::vector<std::jthread> others;
-  const size_t wanted = std::min<size_t>(threads, leaves.size());
-  for (size_t i = 1; i < wanted; ++i) others.emplace_back(hash_some);
-  hash_some();
-  others.clear();
+  const size_t groups = (leaves + kSha256Lanes - 1) / kSha256Lanes;
+  for (size_t i = 1; i < std::min<size_t>(threads, groups); ++i) others.emplace_back(some);
+  some();
+}
+
+void HashGroup(std::string_view group, Id* leaves) {
+  std::string_view chunks[kSha256Lanes];
+  size_t count = 0;
+  for (; !group.empty(); group.remove_prefix(chunks[count++].size())) chunks[count] = group.substr(0, kChunkBytes);
+  LeavesOf({chunks, count}, leaves);
+}
+
+absl::Status ReadAt(int fd, uint64_t offset, size_t size, char* out, std::string_view name) {
+  for (size_t done = 0; done < size;) {
+    const off_t at = static_cast<off_t>(offset + done);
+    const ssize_t n = ::pread(fd, out + done, size - done, at);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return ErrnoStatus(errno, StrCat("read ", name));
+    if (n == 0) return absl::OutOfRangeError(StrCat(name, ": ends at ", at, ", not at ", offset + size));
+    done += static_cast<size_t>(n);
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+Id HashContent(const ContentKind& kind, std::string_view content, unsigned threads) {
+  std::vector<Id> leaves((content.size() + kChunkBytes - 1) / kChunkBytes);
+  ForEachGroup(leaves.size(), threads, [&](size_t begin, size_t end, std::string*) {
+    HashGroup(content.substr(begin * kChunkBytes, (end - begin) * kChunkBytes), &leaves[begin]);
+  });
   return RootOf(kind, content.size(), leaves);
 }
 
 absl::StatusOr<Id> HashFile(const ContentKind& kind, int fd, uint64_t offset, uint64_t size, unsigned threads,
-                            std::string_view name) {
+                            std::string_view name, const PieceFunction& also) {
   std::vector<Id> leaves((size + kChunkBytes - 1) / kChunkBytes);
-  std::atomic<size_t> next = 0;
   std::mutex mutex;
   absl::Status error;
-  const auto hash_one = [&](size_t leaf, std::string* chunk) -> absl::Status {
-    const uint64_t begin = leaf * uint64_t{kChunkBytes};
-    chunk->resize(std::min<uint64_t>(kChunkBytes, size - begin));
-    for (size_t done = 0; done < chunk->size();) {
-      const off_t at = static_cast<off_t>(offset + begin + done);
-      const ssize_t n = ::pread(fd, chunk->data() + done, chunk->size() - done, at);
-      if (n < 0 && errno == EINTR) continue;
-      if (n < 0) return ErrnoStatus(errno, StrCat("read ", name));
-      if (n == 0) return absl::OutOfRangeError(StrCat(name, ": ends at ", at, ", not at ", offset + size));
-      done += static_cast<size_t>(n);
-    }
-    leaves[leaf] = LeafOf(*chunk);
-    return absl::OkStatus();
-  };
-  const auto hash_some = [&] {
-    std::string chunk;
-    for (size_t i = next++; i < leaves.size(); i = next++) {
-      const absl::Status status = hash_one(i, &chunk);
-      if (status.ok()) continue;
+  ForEachGroup(leaves.size(), threads, [&](size_t begin, size_t end, std::string* buffer) {
+    {
       std::lock_guard lock(mutex);
-      if (error.ok()) error = status;
-      next = leaves.size();
+      if (!error.ok()) return;
     }
-  };
-  std::vector<std::jthread> others;
-  const size_t wanted = std::min<size_t>(threads, leaves.size());
-  for (size_t i = 1; i < wanted; ++i) others.emplace_back(hash_some);
-  hash_some();
-  others.clear();
+    const uint64_t from = begin * uint64_t{kChunkBytes};
+    buffer->resize(std::min<uint64_t>(size - from, (end - begin) * kChunkBytes));
+    absl::Status status = ReadAt(fd, offset + from, buffer->size(), buffer->data(), name);
+    if (status.ok()) HashGroup(*buffer, &leaves[begin]);
+    if (status.ok() && also) status = also(from, *buffer);
+    std::lock_guard lock(mutex);
+    if (error.ok()) error = status;
+  });
   RETURN_IF_ERROR(error);
   return RootOf(kind, size, leaves);
-}
-
-void ContentHasher::Update(std::string_view bytes) {
-  size_ += bytes.size();
-  while (!bytes.empty()) {
-    if (in_chunk_ == 0) chunk_.Update(kLeafMark);
-    const std::string_view part = bytes.substr(0, kChunkBytes - in_chunk_);
-    chunk_.Update(part);
-    in_chunk_ += part.size();
-    bytes.remove_prefix(part.size());
-    if (in_chunk_ < kChunkBytes) continue;
-    leaves_.push_back(chunk_.Finish());
-    in_chunk_ = 0;
-  }
-}
-
-Id ContentHasher::Finish() {
-  if (in_chunk_ > 0) leaves_.push_back(chunk_.Finish());
-  return RootOf(kind_, size_, leaves_);
 }
 
 }  // namespace editd

@@ -4,12 +4,12 @@
 // `kind` tells tensors from assets and carries a tensor's element type and shape, so that equal bytes of another shape
 // get another id. storage/FORMAT.md has the layout byte by byte and test vectors.
 //
-// Functions are thread-safe; a hasher belongs to one thread at a time.
+// Functions are thread-safe; a Sha256 belongs to one thread at a time.
 #ifndef EDITD_STORAGE_BASE_TREE_HASH_H_
 #define EDITD_STORAGE_BASE_TREE_HASH_H_
 
 #include <cstdint>
-#include <memory>
+#include <functional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -53,6 +53,8 @@ class ContentKind {
 
 // The leaf of one chunk: at most kChunkBytes, fewer only in a content's last chunk.
 Id LeafOf(std::string_view chunk);
+// The leaves of several chunks: faster than one by one, best with kSha256Lanes (sha256_lanes.h) or more.
+void LeavesOf(std::span<const std::string_view> chunks, Id* leaves);
 // The content's id from its size and its leaves in order. Empty content has no leaf.
 Id RootOf(const ContentKind& kind, uint64_t size, std::span<const Id> leaves);
 
@@ -60,27 +62,11 @@ Id RootOf(const ContentKind& kind, uint64_t size, std::span<const Id> leaves);
 Id HashContent(const ContentKind& kind, std::string_view content, unsigned threads = 1);
 
 // The id of `size` bytes of a file from `offset` on, read piece by piece, so that a failing disk is an error and no
-// signal. OUT_OF_RANGE if the file is shorter. `name` is for messages.
+// signal. OUT_OF_RANGE if the file is shorter. `name` is for messages. Each piece that was hashed is given to `also`,
+// in any order and from any of the threads; an error of it ends all.
+using PieceFunction = std::function<absl::Status(uint64_t begin, std::string_view bytes)>;
 absl::StatusOr<Id> HashFile(const ContentKind& kind, int fd, uint64_t offset, uint64_t size, unsigned threads,
-                            std::string_view name);
-
-// The id of a content that comes in pieces.
-class ContentHasher {
- public:
-  explicit ContentHasher(ContentKind kind) : kind_(std::move(kind)) {}
-
-  void Update(std::string_view bytes);
-  uint64_t size() const { return size_; }
-  // Call once.
-  Id Finish();
-
- private:
-  const ContentKind kind_;
-  Sha256 chunk_;
-  size_t in_chunk_ = 0;  // Bytes of the present chunk.
-  uint64_t size_ = 0;
-  std::vector<Id> leaves_;
-};
+                            std::string_view name, const PieceFunction& also = nullptr);
 
 }  // namespace editd
 

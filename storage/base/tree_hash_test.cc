@@ -1,6 +1,7 @@
 // The expected ids were computed with Python's hashlib from the definition in storage/FORMAT.md.
 #include "storage/base/tree_hash.h"
 
+#include "storage/base/file.h"
 #include "storage/base/testing.h"
 
 namespace editd {
@@ -38,16 +39,36 @@ TEST(TreeHash, TensorVectors) {
             "9a1b23ae2cccc7a6df9b1536e3709974545b04f623e63f76c26f0d3230cf353a");
 }
 
-TEST(TreeHash, PiecesAndThreadsGiveTheSameId) {
-  const std::string bytes = Pattern();
+TEST(TreeHash, ThreadsAndFilesGiveTheSameId) {
+  TemporaryDirectory directory;
+  const std::string bytes = Pattern() + Pattern() + Pattern();
   const Id expected = HashContent(ContentKind::Asset(), bytes);
-  EXPECT_EQ(HashContent(ContentKind::Asset(), bytes, 4), expected);
-  for (size_t piece : {size_t{1000}, kChunkBytes - 1, kChunkBytes, kChunkBytes + 1, bytes.size()}) {
-    ContentHasher hasher(ContentKind::Asset());
-    for (size_t i = 0; i < bytes.size(); i += piece) hasher.Update(std::string_view(bytes).substr(i, piece));
-    EXPECT_EQ(hasher.size(), bytes.size());
-    EXPECT_EQ(hasher.Finish(), expected) << "pieces of " << piece;
+  ASSERT_OK(WriteFileAtomically(directory / "file", "before" + bytes));
+  ASSERT_OK_AND_ASSIGN(const UniqueFd file, OpenForRead(directory / "file"));
+  for (unsigned threads : {1u, 2u, 4u}) {
+    EXPECT_EQ(HashContent(ContentKind::Asset(), bytes, threads), expected);
+    std::string copy(bytes.size(), '\0');
+    const auto also = [&](uint64_t begin, std::string_view piece) {
+      piece.copy(copy.data() + begin, piece.size());
+      return absl::OkStatus();
+    };
+    ASSERT_OK_AND_ASSIGN(const Id id,
+                         HashFile(ContentKind::Asset(), file.get(), 6, bytes.size(), threads, "file", also));
+    EXPECT_EQ(id, expected);
+    EXPECT_EQ(copy, bytes);
   }
+}
+
+TEST(TreeHash, AFileThatEndsEarlyAndAFailingConsumerAreErrors) {
+  TemporaryDirectory directory;
+  ASSERT_OK(WriteFileAtomically(directory / "file", Pattern()));
+  ASSERT_OK_AND_ASSIGN(const UniqueFd file, OpenForRead(directory / "file"));
+  const size_t size = Pattern().size();
+  EXPECT_THAT(HashFile(ContentKind::Asset(), file.get(), 1, size, 2, "f"),
+              StatusIs(absl::StatusCode::kOutOfRange, ::testing::HasSubstr("f: ends at ")));
+  const auto full = [](uint64_t, std::string_view) { return absl::ResourceExhaustedError("no room"); };
+  EXPECT_THAT(HashFile(ContentKind::Asset(), file.get(), 0, size, 2, "f", full),
+              StatusIs(absl::StatusCode::kResourceExhausted, "no room"));
 }
 
 TEST(Id, ReadsWhatItPrints) {
