@@ -126,5 +126,24 @@ TEST(CompareTokenizers, CountsAndSamples) {
   EXPECT_EQ(diff.settings[0].key, "model.dropout");
 }
 
+TEST(CompareTokenizers, ATokenThatIsAddedToOneCountsOnce) {
+  const std::string with =
+      R"({"model":{"vocab":{"a":0,"<s>":1,"<t>":2}},"added_tokens":[{"id":1,"content":"<s>"},{"id":2,"content":"<t>"}]})";
+  const std::string without = R"({"model":{"vocab":{"a":0,"<t>":7}},"added_tokens":[{"id":1,"content":"<t>"}]})";
+  ASSERT_OK_AND_ASSIGN(TokenizerDiff diff, CompareTokenizers(with, without));
+  EXPECT_EQ(diff.tokens_a, 3u);
+  EXPECT_EQ(diff.tokens_b, 2u);
+  EXPECT_EQ(diff.removed, 1u);
+  EXPECT_THAT(diff.removed_samples, ElementsAre("<s>"));
+  EXPECT_EQ(diff.added, 0u);
+  EXPECT_EQ(diff.renumbered, 1u);  // The added token's id counts: 2 and 1.
+  ASSERT_OK_AND_ASSIGN(diff, CompareTokenizers(without, with));
+  EXPECT_EQ(diff.added, 1u);
+  EXPECT_THAT(diff.added_samples, ElementsAre("<s>"));
+  EXPECT_EQ(diff.removed, 0u);
+  EXPECT_EQ(diff.tokens_a, 2u);
+  EXPECT_EQ(diff.tokens_b, 3u);
+}
+
 }  // namespace
 }  // namespace editd::client

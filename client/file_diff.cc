@@ -5,9 +5,12 @@
 #include <algorithm>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <thread>
+#include <tuple>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
 #include "storage/base/strings.h"
 
 namespace editd::client {
@@ -55,13 +58,18 @@ std::vector<KeyChange> Compare(const Json& a, const Json& b) {
   return changes;
 }
 
-// The tokens point into the parsed document.
-using Vocabulary = absl::flat_hash_map<absl::string_view, int64_t>;
+// A token points into the parsed document.
+struct Token {
+  int64_t id;
+  absl::string_view text;
+  bool operator<(const Token& other) const { return std::tie(id, text) < std::tie(other.id, other.text); }
+};
 
 // A tokenizer.json has megabytes of lists, which simdjson reads twenty times faster than a general reader.
 struct Tokenizer {
   simdjson::dom::parser parser;  // Owns the document.
-  Vocabulary tokens;
+  std::vector<Token> vocabulary;
+  std::vector<Token> added;  // A token may stand in both; then this id counts.
   uint64_t merges = 0;
   Json settings = Json::object();  // All but the lists.
 };
@@ -90,13 +98,13 @@ absl::Status ReadTokenizer(std::string_view content, Tokenizer* tokenizer) {
       simdjson::dom::object by_token;
       simdjson::dom::array list;
       if (field.key == "vocab" && field.value.get(by_token) == simdjson::SUCCESS) {
-        tokenizer->tokens.reserve(by_token.size());
-        for (const auto token : by_token) tokenizer->tokens[ToAbsl(token.key)] = id_of(token.value);
+        tokenizer->vocabulary.reserve(by_token.size());
+        for (const auto token : by_token) tokenizer->vocabulary.push_back({id_of(token.value), ToAbsl(token.key)});
       } else if (field.key == "vocab" && field.value.get(list) == simdjson::SUCCESS) {
         int64_t id = 0;
         for (const simdjson::dom::element entry : list) {
           std::string_view token;
-          if (entry.at(0).get(token) == simdjson::SUCCESS) tokenizer->tokens[ToAbsl(token)] = id;
+          if (entry.at(0).get(token) == simdjson::SUCCESS) tokenizer->vocabulary.push_back({id, ToAbsl(token)});
           ++id;
         }
       } else if (field.key == "merges" && field.value.get(list) == simdjson::SUCCESS) {
@@ -110,24 +118,67 @@ absl::Status ReadTokenizer(std::string_view content, Tokenizer* tokenizer) {
   if (root["added_tokens"].get(added) == simdjson::SUCCESS) {
     for (const simdjson::dom::element entry : added) {
       std::string_view token;
-      if (entry["content"].get(token) == simdjson::SUCCESS) tokenizer->tokens[ToAbsl(token)] = id_of(entry["id"]);
+      if (entry["content"].get(token) == simdjson::SUCCESS) {
+        tokenizer->added.push_back({id_of(entry["id"]), ToAbsl(token)});
+      }
     }
   }
   return absl::OkStatus();
 }
 
-// The first few tokens of `a` that `b` lacks, by id; `count` gets how many there are.
-std::vector<std::string> Only(const Vocabulary& a, const Vocabulary& b, uint64_t* count) {
-  std::vector<std::pair<int64_t, absl::string_view>> tokens;
-  for (const auto& [token, id] : a) {
-    if (!b.contains(token)) tokens.emplace_back(id, token);
+// A token of b, and what it was in a.
+struct Fate {
+  int64_t id;
+  std::optional<int64_t> before;
+};
+
+// One table of b's tokens and one walk over a's: hashing a token is what all this costs.
+void CompareTokens(const Tokenizer& a, const Tokenizer& b, TokenizerDiff* diff) {
+  absl::flat_hash_map<absl::string_view, Fate> fates;
+  fates.reserve(b.vocabulary.size() + b.added.size());
+  for (const auto* list : {&b.vocabulary, &b.added}) {
+    for (const Token& token : *list) fates[token.text].id = token.id;
   }
-  *count = tokens.size();
-  const size_t shown = std::min(kSamples, tokens.size());
-  std::partial_sort(tokens.begin(), tokens.begin() + static_cast<ptrdiff_t>(shown), tokens.end());
-  std::vector<std::string> names;
-  for (size_t i = 0; i < shown; ++i) names.emplace_back(tokens[i].second);
-  return names;
+  std::vector<Token> removed;
+  absl::flat_hash_set<absl::string_view> added_and_removed;
+  for (const auto* list : {&a.vocabulary, &a.added}) {
+    for (const Token& token : *list) {
+      const auto fate = fates.find(token.text);
+      if (fate != fates.end()) {
+        fate->second.before = token.id;
+      } else if (list == &a.vocabulary || added_and_removed.insert(token.text).second) {
+        removed.push_back(token);
+      }
+    }
+  }
+  if (!added_and_removed.empty()) {  // Those that are in the vocabulary too were taken twice.
+    const size_t added = added_and_removed.size();
+    removed.erase(std::remove_if(removed.begin(), removed.end() - static_cast<ptrdiff_t>(added),
+                                 [&](const Token& token) { return added_and_removed.contains(token.text); }),
+                  removed.end() - static_cast<ptrdiff_t>(added));
+  }
+  std::vector<Token> added;
+  for (const auto& [text, fate] : fates) {
+    if (!fate.before.has_value()) {
+      added.push_back({fate.id, text});
+    } else {
+      ++diff->tokens_a;
+      diff->renumbered += *fate.before != fate.id ? 1 : 0;
+    }
+  }
+  diff->tokens_a += removed.size();
+  diff->tokens_b = fates.size();
+  diff->removed = removed.size();
+  diff->added = added.size();
+  const auto sample = [](std::vector<Token>* tokens) {
+    const size_t shown = std::min(kSamples, tokens->size());
+    std::partial_sort(tokens->begin(), tokens->begin() + static_cast<ptrdiff_t>(shown), tokens->end());
+    std::vector<std::string> names;
+    for (size_t i = 0; i < shown; ++i) names.emplace_back((*tokens)[i].text);
+    return names;
+  };
+  diff->removed_samples = sample(&removed);
+  diff->added_samples = sample(&added);
 }
 
 }  // namespace
@@ -148,16 +199,9 @@ absl::StatusOr<TokenizerDiff> CompareTokenizers(std::string_view a, std::string_
   RETURN_IF_ERROR(a_status);
   RETURN_IF_ERROR(b_status);
   TokenizerDiff diff;
-  diff.tokens_a = before.tokens.size();
-  diff.tokens_b = after.tokens.size();
+  CompareTokens(before, after, &diff);
   diff.merges_a = before.merges;
   diff.merges_b = after.merges;
-  diff.removed_samples = Only(before.tokens, after.tokens, &diff.removed);
-  diff.added_samples = Only(after.tokens, before.tokens, &diff.added);
-  for (const auto& [token, id] : before.tokens) {
-    const auto other = after.tokens.find(token);
-    diff.renumbered += other != after.tokens.end() && other->second != id ? 1 : 0;
-  }
   diff.settings = Compare(before.settings, after.settings);
   return diff;
 }

@@ -9,6 +9,7 @@
 
 #if defined(__x86_64__)
 
+#include <cpuid.h>
 #include <immintrin.h>
 
 #include <algorithm>
@@ -177,9 +178,8 @@ void Step(std::span<Lane* const> lanes) {
 
 bool Sha256Marked(char mark, std::span<const std::string_view> chunks, Id* ids) {
   static const bool supported = __builtin_cpu_supports("sse4.1") && __builtin_cpu_supports("ssse3") && [] {
-    uint32_t a = 7, b, c = 0, d;
-    __asm__("cpuid" : "+a"(a), "=b"(b), "+c"(c), "=d"(d));  // gcc 12 has no name for it.
-    return (b >> 29 & 1) != 0;
+    unsigned a = 0, b = 0, c = 0, d = 0;  // gcc 12 has no name for it.
+    return __get_cpuid_count(7, 0, &a, &b, &c, &d) != 0 && (b & bit_SHA) != 0;
   }();
   if (!supported) return false;
   Lane lanes[kSha256Lanes];
