@@ -1,12 +1,14 @@
 // The plugin evaluate: reads the spec and the inputs, measures, and gives the result. What the numbers mean:
 // METRICS.md.
-#include <cmath>
+#include <algorithm>
+#include <chrono>
 #include <editd/plugin.hpp>
 
 #include "editd/plugins/evaluate/v1/evaluate.pb.h"
+#include "plugins/evaluate/data.h"
 #include "plugins/evaluate/measure.h"
+#include "plugins/evaluate/report.h"
 #include "plugins/evaluate/torch_products.h"
-#include "plugins/lib/text/corpus.h"
 #include "storage/base/status.h"
 #include "storage/base/strings.h"
 
@@ -16,17 +18,50 @@ namespace {
 namespace pb = plugins::evaluate::v1;
 
 constexpr uint64_t kLargestContext = 1 << 17;
+constexpr char kDocumentsFile[] = "documents.jsonl";
 
-Settings SettingsOf(const pb::EvaluateSpec& spec) {
+Convention ConventionOf(const pb::EvaluateSpec& spec) {
+  switch (spec.convention()) {
+    case pb::CONVENTION_LLAMA_CPP:
+      return Convention::kLlamaCpp;
+    case pb::CONVENTION_LM_EVAL:
+      return Convention::kLmEval;
+    case pb::CONVENTION_HF_STRIDED:
+      return Convention::kHfStrided;
+    default:
+      return Convention::kBytes;
+  }
+}
+
+// `longest`: positions that all models know.
+Settings SettingsOf(const pb::EvaluateSpec& spec, uint64_t longest) {
   Settings out;
-  if (spec.context() > 0) out.context = spec.context();
-  out.stride = spec.stride() > 0 ? spec.stride() : std::max<uint64_t>(1, out.context / 2);
+  out.convention = ConventionOf(spec);
+  const bool all = out.convention == Convention::kLmEval || out.convention == Convention::kHfStrided;
+  out.context = spec.context() > 0 ? spec.context() : (all ? longest : 512);
+  switch (out.convention) {
+    case Convention::kBytes:
+      out.stride = spec.stride() > 0 ? spec.stride() : std::max<uint64_t>(1, out.context / 2);
+      break;
+    case Convention::kHfStrided:
+      out.stride = spec.stride() > 0 ? spec.stride() : std::min<uint64_t>(512, out.context);
+      break;
+    default:
+      out.stride = out.context;
+  }
   out.batch = spec.batch();
+  out.max_tokens = spec.max_tokens();
+  out.top_k = spec.top_k() > 0 ? static_cast<int>(spec.top_k()) : 10;
   return out;
 }
 
 nn::Compute ComputeOf(const pb::EvaluateSpec& spec) {
   return spec.compute() == pb::COMPUTE_TYPE_BF16 ? nn::Compute::kBF16 : nn::Compute::kF32;
+}
+
+Form FormOf(const pb::Data& data) {
+  if (data.form() == pb::FORM_TEXT) return Form::kText;
+  return data.form() == pb::FORM_JSON_LINES ? Form::kJsonLines : Form::kByContent;
 }
 
 class Evaluate : public Plugin<pb::EvaluateSpec, pb::EvaluateResult> {
@@ -36,28 +71,46 @@ class Evaluate : public Plugin<pb::EvaluateSpec, pb::EvaluateResult> {
 
  private:
   absl::Status Load(const pb::EvaluateSpec& spec, Job& job);
-  absl::Status ReadDocuments(const pb::EvaluateSpec& spec, Job& job, Documents* documents);
+  absl::Status ReadDocuments(const pb::EvaluateSpec& spec, Job& job, Documents* documents, pb::EvaluateResult* result);
 
   std::vector<Subject> subjects_;
+  std::vector<std::string> files_;  // Of the data, as messages name them.
+  uint64_t longest_ = 0;            // Positions that all models know.
 };
 
 absl::Status Evaluate::Check(const pb::EvaluateSpec& spec, Job& job) {
   if (spec.data_size() == 0) job.Finding("data", "no text to evaluate on; name a file: data { path: \"heldout.txt\" }");
   for (int i = 0; i < spec.data_size(); ++i) {
-    if (spec.data(i).path().empty()) job.Finding(StrCat("data[", i, "].path"), "is empty; name a text or .jsonl file");
+    const pb::Data& data = spec.data(i);
+    if (data.path().empty()) job.Finding(StrCat("data[", i, "].path"), "is empty; name a text or a JSON lines file");
+    if (!pb::Form_IsValid(data.form())) job.Finding(StrCat("data[", i, "].form"), "is not a form that is known");
+    if (data.form() == pb::FORM_TEXT && !data.field().empty()) {
+      job.Finding(StrCat("data[", i, "].field"), "a text has no fields; set form: FORM_JSON_LINES, or leave it out");
+    }
   }
-  const Settings settings = SettingsOf(spec);
+  if (!pb::Convention_IsValid(spec.convention())) job.Finding("convention", "is not one that is known");
+  const Settings settings = SettingsOf(spec, kLargestContext);
   if (settings.context > kLargestContext) {
     job.Finding("context", StrCat(settings.context, " tokens are more than ", kLargestContext));
   }
-  if (settings.stride > settings.context) {
+  const bool strides = settings.convention == Convention::kBytes || settings.convention == Convention::kHfStrided;
+  if (spec.stride() > 0 && !strides) {
+    job.Finding("stride", "this convention has windows side by side; leave it out");
+  } else if (settings.stride > settings.context) {
     job.Finding("stride", StrCat("windows would leave tokens out: ", settings.stride, " is more than the context of ",
                                  settings.context));
   }
+  if (settings.convention == Convention::kLlamaCpp && settings.context < 4) {
+    job.Finding("context", "LLAMA_CPP scores the second half of each window; 4 tokens are least");
+  }
+  if (settings.convention == Convention::kHfStrided && settings.context < 2) {
+    job.Finding("context", "HF_STRIDED scores no window's first token; 2 tokens are least");
+  }
   if (spec.batch() > 1024) job.Finding("batch", StrCat(spec.batch(), " is more than 1024"));
+  if (spec.top_k() > 100) job.Finding("top_k", StrCat(spec.top_k(), " is more than 100"));
   if (!pb::ComputeType_IsValid(spec.compute())) job.Finding("compute", "is not a type that is computed with");
 
-  uint64_t memory = 400 << 20;  // libtorch, buffers.
+  uint64_t memory = job.models().size() > 1 ? 900 << 20 : 400 << 20;  // libtorch, buffers, logits that are compared.
   for (const Model& model : job.models()) {
     for (const char* file : {"config.json", "tokenizer.json"}) {
       if (model.FindFile(file) == nullptr) job.Finding("", StrCat("input \"", model.name, "\" has no ", file));
@@ -101,31 +154,49 @@ absl::Status Evaluate::Load(const pb::EvaluateSpec& spec, Job& job) {
           job.Release({static_cast<const char*>(data), size});
         }};
     RETURN_IF_ERROR(LoadSubject(
-        {content("config.json"), content("tokenizer.json"), content("editd_id_map.i32"), model.Attribute("vocab.used")},
-        weights, options, &subject));
-    const int64_t longest = subject.decoder->config().max_position_embeddings;
-    if (static_cast<int64_t>(SettingsOf(spec).context) > longest) {
-      return absl::InvalidArgumentError(StrCat("params.context: ", SettingsOf(spec).context, " is more than the ",
-                                               longest, " positions that ", subject.name, " knows"));
+        {content("config.json"), content("tokenizer.json"), content("editd_id_map.i32"),
+         content("tokenizer_config.json"), content("special_tokens_map.json"), model.Attribute("vocab.used")},
+        weights, options, SettingsOf(spec, 1).padding_counts(), &subject));
+    const uint64_t longest = subject.decoder->config().max_position_embeddings;
+    if (spec.context() > longest) {
+      return absl::InvalidArgumentError(StrCat("params.context: ", spec.context(), " is more than the ", longest,
+                                               " positions that ", subject.name, " knows"));
     }
+    longest_ = i == 0 ? longest : std::min(longest_, longest);
     job.Progress("load", i + 1, subjects_.size(), "models");
   }
   return absl::OkStatus();
 }
 
-absl::Status Evaluate::ReadDocuments(const pb::EvaluateSpec& spec, Job& job, Documents* documents) {
+absl::Status Evaluate::ReadDocuments(const pb::EvaluateSpec& spec, Job& job, Documents* documents,
+                                     pb::EvaluateResult* result) {
   for (int i = 0; i < spec.data_size(); ++i) {
-    if (documents->full()) break;
-    ASSIGN_OR_RETURN(const File file, job.FileOf(spec.data(i).path()));
-    const auto added =
-        text::ForEachDocument({file.content, std::string(file.path)}, [&](std::string_view text) -> absl::Status {
-          documents->Add(text);
-          return job.CheckStop();
-        });
-    if (!added.ok()) return Annotate(added.status(), StrCat("params.data[", i, "].path"));
+    const pb::Data& data = spec.data(i);
+    pb::DataRead* const read = result->add_data();
+    read->set_content(data.path());
+    const std::vector<File> files = job.FilesOf(data.path());
+    if (files.empty()) return absl::NotFoundError(StrCat("params.data[", i, "].path: no file came with the job"));
+    for (const File& file : files) {
+      if (documents->full()) break;
+      read->set_path(std::string(file.path));
+      files_.push_back(file.name.empty() ? std::string(file.path) : StrCat(file.path, "/", file.name));
+      const uint32_t index = files_.size() - 1;
+      const absl::Status added =
+          ForEachText({file.content, files_.back()}, FormOf(data), data.field().empty() ? "text" : data.field(),
+                      [&](uint64_t line, std::string_view text) -> absl::Status {
+                        if (documents->full()) return absl::OkStatus();
+                        read->set_documents(read->documents() + 1);
+                        read->set_empty_documents(read->empty_documents() + text.empty());
+                        read->set_bytes(read->bytes() + text.size());
+                        documents->Add(index, line, text);
+                        return job.CheckStop();
+                      });
+      if (!added.ok()) return Annotate(added, StrCat("params.data[", i, "].path"));
+    }
   }
+  RETURN_IF_ERROR(Annotate(documents->Finish(), "params.data"));
   for (size_t s = 0; s < subjects_.size(); ++s) {
-    const uint64_t lost = documents->bytes_without_token(s);
+    const uint64_t lost = documents->bytes_without_token(static_cast<int>(s));
     if (lost == 0) continue;
     job.Warning(StrCat(subjects_[s].name, " has no token for ", lost, " bytes of the data; they are not scored"));
   }
@@ -134,73 +205,52 @@ absl::Status Evaluate::ReadDocuments(const pb::EvaluateSpec& spec, Job& job, Doc
 
 absl::StatusOr<pb::EvaluateResult> Evaluate::Run(const pb::EvaluateSpec& spec, Job& job) {
   RETURN_IF_ERROR(Load(spec, job));
+  const Settings settings = SettingsOf(spec, longest_);
+  pb::EvaluateResult result;
+  pb::Settings* const used = result.mutable_settings();
+  used->set_convention(spec.convention() == pb::CONVENTION_UNSPECIFIED ? pb::CONVENTION_BYTES : spec.convention());
+  used->set_context(settings.context);
+  used->set_stride(settings.stride);
+  used->set_compute(spec.compute() == pb::COMPUTE_TYPE_BF16 ? pb::COMPUTE_TYPE_BF16 : pb::COMPUTE_TYPE_F32);
+  used->set_max_tokens(settings.max_tokens);
+  used->set_top_k(settings.top_k);
+
   std::vector<Subject*> subjects;
   for (Subject& subject : subjects_) subjects.push_back(&subject);
   RowPairs rows;
-  if (subjects.size() == 2) rows = MatchRows(subjects_[0], subjects_[1]);
-  const RowPairs* const pairs = subjects.size() == 2 ? &rows : nullptr;
-  Documents documents({subjects.begin(), subjects.end()}, pairs, spec.max_tokens());
-  RETURN_IF_ERROR(ReadDocuments(spec, job, &documents));
-  uint64_t bytes = 0;
-  for (const Document& document : documents.all()) bytes += document.bytes;
-  if (bytes == 0) return absl::InvalidArgumentError("params.data: no text in it; there is nothing to score");
+  if (subjects.size() == 2) {
+    rows = MatchRows(subjects_[0], subjects_[1]);
+    if (rows.base.empty()) {
+      return absl::InvalidArgumentError(
+          StrCat(subjects_[0].name, " and ", subjects_[1].name, " have no token in common; evaluate each by itself"));
+    }
+  }
+  const std::vector<const Subject*> constant(subjects.begin(), subjects.end());
+  Documents documents(constant, settings);
+  RETURN_IF_ERROR(ReadDocuments(spec, job, &documents, &result));
 
   double reported = 0;
   const auto begun = std::chrono::steady_clock::now();
-  const Watch watch = [&](size_t subject, double perplexity, uint64_t done, uint64_t total) {
-    job.Progress(subject == 0 ? "evaluate" : "evaluate what is cut otherwise", done, total, "tokens");
+  const Watch watch = [&](double perplexity, uint64_t done, uint64_t total) {
+    job.Progress("evaluate", done, total, "tokens");
     const double now = std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count();
     if (now - reported >= 1 || done == total) {
       reported = now;
-      job.Metric(StrCat("perplexity ", subjects_[subject].name), perplexity, static_cast<int64_t>(done));
+      job.Metric(StrCat("perplexity ", subjects_[0].name), perplexity, static_cast<int64_t>(done));
     }
     return job.CheckStop();
   };
-  const Settings settings = SettingsOf(spec);
-  ASSIGN_OR_RETURN(const Measurement measured, Measure(subjects, pairs, documents.all(), settings, watch));
-
-  pb::EvaluateResult result;
+  ASSIGN_OR_RETURN(const Measurement measured,
+                   Measure(subjects, subjects.size() == 2 ? &rows : nullptr, documents, settings, watch));
   for (size_t s = 0; s < subjects.size(); ++s) {
-    const Perplexity& from = measured.perplexity[s];
-    pb::Perplexity* const to = result.add_perplexity();
-    to->set_model(subjects_[s].name);
-    to->set_version(subjects_[s].version);
-    to->set_documents(documents.all().size());
-    to->set_bytes(bytes);
-    uint64_t tokens = 0;
-    double nll = 0;
-    for (size_t d = 0; d < documents.all().size(); ++d) {
-      pb::Document* const document = to->add_per_document();
-      document->set_bytes(documents.all()[d].bytes);
-      document->set_tokens(documents.all()[d].tokens(s));
-      document->set_nll(from.nll[d]);
-      tokens += document->tokens();
-      nll += document->nll();
-    }
-    to->set_tokens(tokens);
-    to->set_nll(nll);
-    to->set_perplexity(std::exp(nll / static_cast<double>(tokens)));
-    to->set_bits_per_byte(nll / (static_cast<double>(bytes) * std::log(2.0)));
-    to->set_seconds(from.seconds);
-    to->set_tokens_per_second(from.seconds > 0 ? from.computed_tokens / from.seconds : 0);
-    to->set_computed_tokens(from.computed_tokens);
+    ReportPerplexity(measured, s, subjects_[s], documents, result.add_perplexity());
   }
   if (measured.diff.has_value()) {
-    const LogitsDiff& from = *measured.diff;
-    pb::LogitsDiff* const to = result.mutable_logits_diff();
-    const double positions = std::max<double>(1, from.positions);
-    to->set_positions(from.positions);
-    to->set_positions_left_out(from.left_out);
-    to->set_rows(rows.base.size());
-    to->set_rows_base_only(rows.base_only);
-    to->set_rows_other_only(rows.other_only);
-    to->set_rows_matched_by(rows.matched_by);
-    to->set_max_abs(from.max_abs);
-    to->set_rms(std::sqrt(from.squares / (positions * std::max<double>(1, rows.base.size()))));
-    to->set_kl(from.kl / positions);
-    to->set_top1_agreement(from.same_top / positions);
-    to->set_removed_mass(from.removed_mass / positions);
+    ReportDiff(*measured.diff, rows, result.perplexity(0).bytes_scored(),
+               static_cast<int>(std::min<uint64_t>(settings.top_k, rows.base.size())), result.mutable_logits_diff());
   }
+  RETURN_IF_ERROR(job.BeginExport(kDocumentsFile));
+  RETURN_IF_ERROR(job.WriteExport(ReportDocuments(measured, constant, documents, files_)));
   return result;
 }
 
@@ -208,7 +258,7 @@ absl::StatusOr<pb::EvaluateResult> Evaluate::Run(const pb::EvaluateSpec& spec, J
 }  // namespace editd::evaluate
 
 EDIT_PLUGIN("evaluate", editd::evaluate::Evaluate,
-            {.version = "1.0.0",
+            {.version = "1.1.0",
              .summary = "perplexity, bits per byte, and how far two versions' logits are apart",
              .makes_version = false,
              .min_inputs = 1,

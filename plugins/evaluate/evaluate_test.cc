@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "plugins/evaluate/measure.h"
@@ -20,20 +21,37 @@ class EvaluateTest : public ::testing::Test {
  protected:
   // A model over `vocabulary` whose rows are those of the full one, and `padding` rows of rubbish.
   void Load(const Vocabulary& vocabulary, int padding, bool id_map, Subject* subject, std::string name,
-            nn::Compute compute = nn::Compute::kF32) {
+            nn::Compute compute = nn::Compute::kF32, bool padding_counts = false) {
     const TinyModel& model = *models_.emplace_back(std::make_unique<TinyModel>(vocabulary, padding));
     subject->name = std::move(name);
-    ASSERT_OK(LoadSubject({model.config, model.tokenizer, id_map ? model.id_map : "", model.rows_used},
-                          model.weights->source(), {compute, 2, nn::OneDnnBlockGemm(compute)}, subject));
+    ASSERT_OK(LoadSubject({model.config, model.tokenizer, id_map ? model.id_map : "", "", "", model.rows_used},
+                          model.weights->source(), {compute, 2, nn::OneDnnBlockGemm(compute)}, padding_counts,
+                          subject));
   }
 
-  Measurement Evaluate(std::vector<Subject*> subjects, Settings settings, uint64_t max_tokens = 0) {
+  Measurement Evaluate(std::vector<Subject*> subjects, const Settings& settings) {
     rows_ = subjects.size() == 2 ? MatchRows(*subjects[0], *subjects[1]) : RowPairs();
-    documents_ = std::make_unique<Documents>(std::vector<const Subject*>(subjects.begin(), subjects.end()),
-                                             subjects.size() == 2 ? &rows_ : nullptr, max_tokens);
-    for (const std::string& text : texts_) documents_->Add(text);
-    const Watch watch = [](size_t, double, uint64_t, uint64_t) { return absl::OkStatus(); };
-    return Measure(subjects, subjects.size() == 2 ? &rows_ : nullptr, documents_->all(), settings, watch).value();
+    documents_ = std::make_unique<Documents>(std::vector<const Subject*>(subjects.begin(), subjects.end()), settings);
+    for (size_t i = 0; i < texts_.size(); ++i) documents_->Add(0, i + 1, texts_[i]);
+    EXPECT_OK(documents_->Finish());
+    const Watch watch = [](double, uint64_t, uint64_t) { return absl::OkStatus(); };
+    return Measure(subjects, subjects.size() == 2 ? &rows_ : nullptr, *documents_, settings, watch).value();
+  }
+  static std::vector<double> Nll(const Perplexity& perplexity) {
+    std::vector<double> out;
+    for (const Scores& scores : perplexity.documents) out.push_back(scores.nll);
+    return out;
+  }
+  // -ln p of s[target] after s[begin .. target), over the first `rows` rows.
+  static double NllOf(Subject* model, const std::vector<int32_t>& s, uint64_t begin, uint64_t target, int64_t rows) {
+    nn::HiddenStates hidden;
+    const std::vector<std::span<const int32_t>> one = {std::span(s).subspan(begin, target - begin)};
+    EXPECT_OK(model->decoder->Run(one, &hidden));
+    const void* const state = hidden.row(0, target - begin - 1);
+    const auto logits = nn::Logits(*model->decoder, {&state, 1});
+    double sum = 0;
+    for (int64_t row = 0; row < rows; ++row) sum += std::exp(static_cast<double>(logits[row]));
+    return std::log(sum) - logits[s[target]];
   }
 
   std::vector<std::string> texts_ = {
@@ -44,62 +62,79 @@ class EvaluateTest : public ::testing::Test {
   std::unique_ptr<Documents> documents_;
 };
 
-TEST(CutWindows, EveryTokenIsScoredOnceWithItsContext) {
-  for (uint64_t tokens : {0, 1, 7, 8, 9, 20, 64}) {
-    for (uint64_t stride : {1, 3, 4, 8}) {
-      std::vector<Window> windows;
-      CutWindows(0, tokens, 8, stride, &windows);
-      uint64_t next = 0;
-      for (const Window& w : windows) {
-        EXPECT_EQ(w.scored_from, next);
-        EXPECT_LE(w.length(), 8u);
-        EXPECT_LE(w.begin, w.scored_from);
-        if (w.begin > 0) {
-          EXPECT_GE(w.scored_from + 1 - w.begin, 8 - stride + 1);
-        }
-        next = w.end;
-      }
-      EXPECT_EQ(next, tokens);
-    }
-  }
-}
-
 TEST_F(EvaluateTest, PerplexityIsWhatTheLogitsSay) {
   Subject model;
   Load(Full(), 9, false, &model, "full");
   const Measurement measured = Evaluate({&model}, {.context = 16, .stride = 8});
-  ASSERT_EQ(documents_->all().size(), 4u);
-  for (size_t d = 0; d < 4; ++d) {
-    const std::vector<int32_t>& s = documents_->all()[d].sequence[0];
+  ASSERT_EQ(documents_->all().size(), 3u);  // Without the empty one.
+  EXPECT_EQ(documents_->all()[1].line, 3u);
+  for (size_t d = 0; d < 3; ++d) {
+    const std::vector<int32_t>& s = documents_->texts()[d].sequence[0];
     double nll = 0;
     for (uint64_t target = 1; target < s.size(); ++target) {
       // The window that scores it: the first, or one that goes forward by 8.
       const uint64_t end = target <= 16 ? 16 : 16 + (target - 16 + 7) / 8 * 8;
       const uint64_t last = std::min<uint64_t>(end, s.size() - 1), begin = last > 16 ? last - 16 : 0;
-      nn::HiddenStates hidden;
-      const std::vector<std::span<const int32_t>> one = {std::span(s).subspan(begin, target - begin)};
-      ASSERT_OK(model.decoder->Run(one, &hidden));
-      const void* const state = hidden.row(0, target - begin - 1);
-      const auto logits = nn::Logits(*model.decoder, {&state, 1});
-      double sum = 0;
-      for (int64_t row = 0; row < 263; ++row) sum += std::exp(static_cast<double>(logits[row]));  // Without padding.
-      nll += std::log(sum) - logits[s[target]];
+      nll += NllOf(&model, s, begin, target, 263);  // Without padding.
     }
-    EXPECT_NEAR(measured.perplexity[0].nll[d], nll, 1e-5 * (1 + nll));
+    const Scores& scores = measured.perplexity[0].documents[d];
+    EXPECT_NEAR(scores.nll, nll, 1e-5 * (1 + nll));
+    EXPECT_EQ(scores.tokens, s.size() - 1);
+    EXPECT_EQ(scores.bytes, documents_->all()[d].bytes);
   }
 }
 
-TEST_F(EvaluateTest, ResultsDependOnNeitherBatchNorCompany) {
-  Subject full, trimmed;
+TEST_F(EvaluateTest, JoinedTextsAreScoredAsTheProgramsDoAndToldByDocument) {
+  Subject model;
+  Load(Full(), 9, false, &model, "full", nn::Compute::kF32, true);
+  for (const Convention convention : {Convention::kLlamaCpp, Convention::kHfStrided}) {
+    const Measurement measured = Evaluate({&model}, {.convention = convention, .context = 16, .stride = 5});
+    ASSERT_EQ(documents_->texts().size(), 1u);
+    const std::vector<int32_t>& s = documents_->texts()[0].sequence[0];
+    double nll = 0, weighted = 0, weights = 0;
+    uint64_t tokens = 0;
+    if (convention == Convention::kLlamaCpp) {
+      for (uint64_t begin = 0; begin + 16 <= s.size(); begin += 16) {
+        for (uint64_t t = begin + 9; t < begin + 16; ++t) nll += NllOf(&model, s, begin, t, 272), ++tokens;
+      }
+    } else {
+      uint64_t previous = 0;
+      for (uint64_t begin = 0; begin < s.size(); begin += 5) {
+        const uint64_t end = std::min<uint64_t>(begin + 16, s.size());
+        double sum = 0, count = 0;
+        for (uint64_t t = std::max(previous, begin + 1); t < end; ++t) {
+          sum += NllOf(&model, s, begin, t, 272), ++count;
+        }
+        nll += sum, tokens += count;
+        weighted += sum / count * (end - previous - 1), weights += end - previous - 1;
+        previous = end;
+        if (end == s.size()) break;
+      }
+      EXPECT_EQ(tokens, s.size() - 1);
+      EXPECT_NEAR(measured.perplexity[0].log_perplexity(), weighted / weights, 1e-5);
+    }
+    const Scores all = measured.perplexity[0].total();
+    EXPECT_EQ(all.tokens, tokens);
+    EXPECT_NEAR(all.nll, nll, 1e-5 * nll);
+    for (const Scores& document : measured.perplexity[0].documents) EXPECT_GT(document.nll, 0);
+  }
+}
+
+TEST_F(EvaluateTest, ResultsDependOnNeitherBatchNorCompanyOfTheSameTokenizer) {
+  Subject full, same, trimmed;
   Load(Full(), 0, false, &full, "full");
+  Load(Full(), 0, false, &same, "same");
   Load(Trimmed(), 3, true, &trimmed, "trimmed");
   const Settings settings = {.context = 24, .stride = 12};
-  const auto alone = Evaluate({&trimmed}, settings).perplexity[0].nll;
-  const auto base = Evaluate({&full}, settings).perplexity[0].nll;
+  const auto alone = Nll(Evaluate({&full}, settings).perplexity[0]);
+  const auto pair = Nll(Evaluate({&full, &trimmed}, settings).perplexity[1]);
   for (uint64_t batch : {0, 1, 3}) {
-    const Measurement both = Evaluate({&full, &trimmed}, {24, 12, batch});
-    EXPECT_EQ(both.perplexity[0].nll, base);
-    EXPECT_EQ(both.perplexity[1].nll, alone);
+    Settings with = settings;
+    with.batch = batch;
+    const Measurement both = Evaluate({&full, &same}, with);
+    EXPECT_EQ(Nll(both.perplexity[0]), alone);
+    EXPECT_EQ(Nll(both.perplexity[1]), alone);
+    EXPECT_EQ(Nll(Evaluate({&full, &trimmed}, with).perplexity[1]), pair);
   }
 }
 
@@ -116,17 +151,46 @@ TEST_F(EvaluateTest, APureTrimDiffersByExactlyNothing) {
     const LogitsDiff& diff = *measured.diff;
     EXPECT_GT(diff.positions, 60u);
     EXPECT_GT(diff.left_out, 0u);  // What follows "and" in its window.
-    EXPECT_EQ(diff.positions + diff.left_out,
-              documents_->all()[0].tokens(0) + documents_->all()[2].tokens(0) + documents_->all()[3].tokens(0));
+    EXPECT_GT(diff.cut_otherwise, 0u);
+    EXPECT_EQ(diff.boundaries, diff.positions + diff.cut_otherwise);
+    EXPECT_EQ(diff.positions + diff.left_out, measured.perplexity[0].total().tokens);
     EXPECT_EQ(diff.max_abs, 0);
+    EXPECT_EQ(diff.max_abs_centred, 0);
     EXPECT_EQ(diff.squares, 0);
     EXPECT_EQ(diff.kl, 0);
+    EXPECT_EQ(diff.kl_reverse, 0);
+    EXPECT_EQ(diff.js, 0);
+    EXPECT_EQ(diff.kl_coarse, std::numeric_limits<double>::infinity());  // The bucket is empty in the other.
+    EXPECT_LT(diff.kl_coarse_reverse, 0.2 * diff.positions);
     EXPECT_EQ(diff.same_top, diff.positions);
+    EXPECT_EQ(diff.shared_top, diff.positions * 10);
     EXPECT_GT(diff.removed_mass, 0);
     EXPECT_LT(diff.removed_mass, 0.1 * diff.positions);
+    EXPECT_EQ(diff.leaked_mass, 0);
+    EXPECT_GT(diff.next_byte_kl_cut_otherwise, 0);
     // Where the segmentation is the same throughout, the other's NLL is less by -ln(1 - removed mass).
-    EXPECT_LT(measured.perplexity[1].nll[0], measured.perplexity[0].nll[0]);
+    EXPECT_LT(measured.perplexity[1].documents[0].nll, measured.perplexity[0].documents[0].nll);
+    for (size_t d = 0; d < documents_->all().size(); ++d) {
+      EXPECT_EQ(measured.perplexity[0].documents[d].bytes, documents_->all()[d].bytes);
+      EXPECT_EQ(measured.perplexity[1].documents[d].bytes, documents_->all()[d].bytes);
+    }
   }
+}
+
+TEST_F(EvaluateTest, NaNIsToldAndNotSummed) {
+  Subject full;
+  TinyModel model(Full(), 0);
+  model.weights->Set("model.layers.1.mlp.down_proj.weight", 7, NAN);
+  full.name = "broken";
+  ASSERT_OK(LoadSubject({model.config, model.tokenizer, "", "", "", ""}, model.weights->source(), {}, false, &full));
+  const Settings settings = {.context = 24, .stride = 12};
+  Documents documents({&full}, settings);
+  documents.Add(0, 0, "the cat");
+  ASSERT_OK(documents.Finish());
+  const Watch watch = [](double, uint64_t, uint64_t) { return absl::OkStatus(); };
+  EXPECT_THAT(Measure({&full}, nullptr, documents, settings, watch).status(),
+              StatusIs(absl::StatusCode::kFailedPrecondition,
+                       ::testing::AllOf(HasSubstr("broken: no finite probability"), HasSubstr("document 1"))));
 }
 
 TEST_F(EvaluateTest, RowsMatchByTextWithoutAnIdMapThatFits) {
@@ -146,7 +210,7 @@ TEST_F(EvaluateTest, MaxTokensCutsAtACharacter) {
   Subject full;
   Load(Full(), 0, false, &full, "full");
   texts_ = {"abc", "tiếng", "never"};
-  Evaluate({&full}, {.context = 16, .stride = 8}, /*max_tokens=*/3 + 3);  // Inside the three bytes of "ế".
+  Evaluate({&full}, {.context = 16, .stride = 8, .max_tokens = 3 + 3});  // Inside the three bytes of "ế".
   ASSERT_EQ(documents_->all().size(), 2u);
   EXPECT_EQ(documents_->all()[1].bytes, 2u);
 }
@@ -157,7 +221,7 @@ TEST_F(EvaluateTest, AModelWithoutBeginningOrEndIsRefused) {
   const std::string config = R"({"architectures": ["LlamaForCausalLM"], "vocab_size": 300, "hidden_size": 48,
       "intermediate_size": 80, "num_hidden_layers": 1, "num_attention_heads": 4})";
   const nn::WeightsFromNames weights(nn::ParseDecoderConfig(config).value());
-  EXPECT_THAT(LoadSubject({config, TokenizerJson(Full()), "", ""}, weights.source(), {}, &subject),
+  EXPECT_THAT(LoadSubject({config, TokenizerJson(Full()), "", "", "", ""}, weights.source(), {}, false, &subject),
               StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("m: config.json names neither")));
 }
 

@@ -3,16 +3,20 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <limits>
 #include <numeric>
 #include <span>
 
+#include "plugins/lib/nn/compare.h"
 #include "plugins/lib/nn/head.h"
 #include "storage/base/status.h"
+#include "storage/base/strings.h"
 
 namespace editd::evaluate {
 namespace {
 
 constexpr uint64_t kTokensOfABatch = 4096;
+constexpr uint64_t kTokensOfABlock = 65536;
 
 class Stopwatch {
  public:
@@ -22,227 +26,313 @@ class Stopwatch {
   std::chrono::steady_clock::time_point begun_ = std::chrono::steady_clock::now();
 };
 
-// A window of one subject, and how it lies in the other's text.
-struct Work {
-  Window window;
-  // Inputs [window.begin, common) are the same tokens in both segmentations; common <= begin: none is.
-  uint64_t common = 0;
-  bool shared = false;  // The other subject has this very window.
-  double nll = 0;
+// A place of a window where both models have read the same bytes: inputs s[.. at[side]].
+struct Meeting {
+  uint64_t at[2];
+  bool same_tokens;  // The same tokens, too.
+  bool same_target;  // And the same token follows.
 };
+
+// A window at work.
+struct Work {
+  const Window* window;
+  std::vector<double> nll[2];  // Of the scored tokens, in order.
+  std::vector<Meeting> meetings;
+  std::vector<nn::PairScore> pairs;  // By meeting.
+
+  uint64_t length() const { return std::max(window->of[0].length(), window->of[1].length()); }
+};
+
+double Coarse(double kl, double in_p, double out_p, double in_q, double out_q) {
+  double sum = in_p > 0 ? in_p * (kl + std::log(in_p / in_q)) : 0;
+  if (out_p > 0) sum += out_q > 0 ? out_p * std::log(out_p / out_q) : std::numeric_limits<double>::infinity();
+  return std::max(0.0, sum);
+}
 
 class Runner {
  public:
-  Runner(const std::vector<Subject*>& subjects, const RowPairs* rows, const std::vector<Document>& documents,
+  Runner(const std::vector<Subject*>& subjects, const RowPairs* rows, const Documents& documents,
          const Settings& settings, const Watch& watch)
-      : subjects_(subjects), rows_(rows), documents_(documents), settings_(settings), watch_(watch) {}
+      : subjects_(subjects), rows_(rows), documents_(documents), settings_(settings), watch_(watch) {
+    if (subjects_.size() == 2) {
+      common_.emplace(rows_->base, rows_->other, subjects_[0]->Begins(), subjects_[1]->Begins());
+      top_k_ = static_cast<int>(std::min<int64_t>(settings_.top_k, common_->common()));
+    }
+  }
 
   absl::StatusOr<Measurement> Run() {
     result_.perplexity.resize(subjects_.size());
-    for (size_t s = 0; s < subjects_.size(); ++s) {
-      std::vector<Window> windows;
-      for (size_t d = 0; d < documents_.size(); ++d) {
-        CutWindows(d, documents_[d].tokens(s), settings_.context, settings_.stride, &windows);
+    for (Perplexity& perplexity : result_.perplexity) perplexity.documents.resize(documents_.all().size());
+    if (subjects_.size() == 2) result_.diff.emplace();
+    const std::vector<Window>& windows = documents_.windows();
+    for (const Window& window : windows) total_ += window.of[0].length() + window.of[1].length();
+    for (size_t first = 0; first < windows.size();) {
+      size_t end = first;
+      uint64_t tokens = 0;
+      while (end < windows.size() && (end == first || tokens < kTokensOfABlock)) {
+        tokens += std::max(windows[end].of[0].length(), windows[end].of[1].length());
+        ++end;
       }
-      for (const Window& window : windows) work_[s].push_back({window});
-    }
-    if (subjects_.size() == 2) {
-      result_.diff.emplace();
-      Pair();
-    }
-    std::vector<size_t> own[2];  // What each subject computes in a pass of its own.
-    for (size_t s = 0; s < subjects_.size(); ++s) {
-      for (size_t i = 0; i < work_[s].size(); ++i) {
-        if (s == 0 || !work_[1][i].shared) own[s].push_back(i);
-      }
-      for (size_t i : own[s]) total_ += work_[s][i].window.length();
-    }
-    for (size_t s = 0; s < subjects_.size(); ++s) RETURN_IF_ERROR(Pass(s, std::move(own[s])));
-    for (size_t s = 0; s < subjects_.size(); ++s) {
-      result_.perplexity[s].nll.resize(documents_.size());
-      for (const Work& work : work_[s]) result_.perplexity[s].nll[work.window.document] += work.nll;
+      RETURN_IF_ERROR(Block(std::span(windows).subspan(first, end - first)));
+      first = end;
     }
     return std::move(result_);
   }
 
  private:
-  // Fills `common` and `shared`, and where a base's window stands among the other's.
-  void Pair() {
-    size_t of_other = 0;
-    partner_.assign(work_[0].size(), -1);
-    const bool first_token = rows_->other_of_base[subjects_[0]->first_token] == subjects_[1]->first_token;
-    for (size_t i = 0; i < work_[0].size(); ++i) {
-      Work& work = work_[0][i];
-      const Window& w = work.window;
-      const Document& document = documents_[w.document];
-      // The other's index of the base's input k; the first token stands at 0 in both.
-      const auto partner = [&](uint64_t k) -> int64_t {
-        if (k == 0) return first_token ? 0 : -1;
-        return document.aligned[k - 1] < 0 ? -1 : document.aligned[k - 1] + 1;
-      };
-      const int64_t start = partner(w.begin);
-      work.common = w.begin;
-      while (start >= 0 && work.common < w.end &&
-             partner(work.common) == start + static_cast<int64_t>(work.common - w.begin)) {
-        ++work.common;
-      }
-      if (work.common > w.scored_from) total_ += work.common - w.begin;
-      // Both lists are in the order of documents and places.
-      const auto before = [](const Window& a, const Window& b) {
-        return std::pair(a.document, a.scored_from) < std::pair(b.document, b.scored_from);
-      };
-      while (of_other < work_[1].size() && before(work_[1][of_other].window, w)) ++of_other;
-      if (of_other == work_[1].size()) continue;
-      Work& theirs = work_[1][of_other];
-      const Window& v = theirs.window;
-      if (work.common == w.end && start == static_cast<int64_t>(w.begin) && v.document == w.document &&
-          v.begin == w.begin && v.scored_from == w.scored_from && v.end == w.end) {
-        work.shared = theirs.shared = true;
-        partner_[i] = of_other;
-      }
+  absl::Status Block(std::span<const Window> windows) {
+    std::vector<Work> block(windows.size());
+    std::vector<Work*> order;
+    for (size_t i = 0; i < windows.size(); ++i) {
+      block[i].window = &windows[i];
+      if (windows[i].paired) FindMeetings(&block[i]);
+      order.push_back(&block[i]);
     }
-  }
-
-  // Windows of a like length side by side, the longest first.
-  absl::Status Pass(size_t s, std::vector<size_t> order) {
-    const std::vector<Work>& work = work_[s];
+    // Windows of a like length side by side, the longest first.
     std::stable_sort(order.begin(), order.end(),
-                     [&](size_t a, size_t b) { return work[a].window.length() > work[b].window.length(); });
+                     [](const Work* a, const Work* b) { return a->length() > b->length(); });
     for (size_t first = 0; first < order.size();) {
-      const uint64_t longest = work[order[first]].window.length();
-      const size_t fit =
-          settings_.batch > 0 ? settings_.batch : std::max<uint64_t>(1, kTokensOfABatch / ((longest + 31) / 32 * 32));
+      const uint64_t longest = (order[first]->length() + 31) / 32 * 32;
+      const size_t fit = settings_.batch > 0 ? settings_.batch
+                                             : std::max<uint64_t>(1, kTokensOfABatch / std::max<uint64_t>(1, longest));
       const size_t count = std::min(fit, order.size() - first);
-      RETURN_IF_ERROR(Batch(s, std::span(order).subspan(first, count)));
+      RETURN_IF_ERROR(Batch(std::span(order).subspan(first, count)));
       first += count;
     }
+    for (const Work& work : block) RETURN_IF_ERROR(Sum(work));
     return absl::OkStatus();
   }
 
-  absl::Status Batch(size_t s, std::span<const size_t> batch) {
-    const Stopwatch watch;
-    std::vector<std::span<const int32_t>> sequences;
-    for (size_t i : batch) {
-      const Window& w = work_[s][i].window;
-      sequences.push_back(std::span(documents_[w.document].sequence[s]).subspan(w.begin, w.length()));
-      result_.perplexity[s].computed_tokens += w.length();
-      done_ += w.length();
-    }
-    RETURN_IF_ERROR(subjects_[s]->decoder->Run(sequences, &hidden_[s]));
-    std::vector<size_t> rows(batch.size());
-    std::iota(rows.begin(), rows.end(), 0);
-    const std::vector<nn::Score> scores = ScoreWindows(s, batch, rows);
-    result_.perplexity[s].seconds += watch.seconds();
-    if (s == 0 && subjects_.size() == 2) RETURN_IF_ERROR(Compare(batch, scores));
-    return watch_(s, std::exp(nll_[s] / scored_[s]), done_, total_);
-  }
-
-  // Scores windows of subject `s`; rows[i] is where hidden_[s] has window i. One score for each scored token, in order.
-  std::vector<nn::Score> ScoreWindows(size_t s, std::span<const size_t> windows, std::span<const size_t> rows) {
-    std::vector<nn::Position> positions;
-    for (size_t i = 0; i < windows.size(); ++i) {
-      const Window& w = work_[s][windows[i]].window;
-      for (uint64_t k = w.scored_from; k < w.end; ++k) {
-        positions.push_back({hidden_[s].row(rows[i], k - w.begin), documents_[w.document].sequence[s][k + 1]});
+  // Walks both segmentations from the window's first byte.
+  void FindMeetings(Work* work) const {
+    const Window& w = *work->window;
+    const Text& text = documents_.texts()[w.text];
+    uint64_t at[2] = {w.of[0].begin, w.of[1].begin};
+    const auto end = [&](int side, uint64_t k) { return text.end[side][k]; };
+    const auto same_token = [&](uint64_t a, uint64_t b) {
+      return end(0, a) == end(1, b) && rows_->Same(text.sequence[0][a], text.sequence[1][b]);
+    };
+    // True if token k has text of its own, so that the place before it is no place within a token.
+    const auto moves = [&](int side, uint64_t k) {
+      return k >= text.end[side].size() || end(side, k) > end(side, k - 1);
+    };
+    // What a text begins with is the same by its role. A first token put in place of another is, too.
+    bool same = end(0, at[0]) == end(1, at[1]) && (same_token(at[0], at[1]) || (at[0] == 0 && at[1] == 0));
+    if (documents_.first_of_window(0) >= 0 && documents_.first_of_window(1) >= 0) same = true;
+    while (at[0] < w.of[0].end && at[1] < w.of[1].end) {
+      if (end(0, at[0]) == end(1, at[1])) {
+        const bool scored = at[0] >= w.of[0].scored_from && at[1] >= w.of[1].scored_from;
+        if (scored && (same || (moves(0, at[0] + 1) && moves(1, at[1] + 1)))) {
+          const bool same_target = same && same_token(at[0] + 1, at[1] + 1);
+          work->meetings.push_back({{at[0], at[1]}, same, same_target});
+        }
+        ++at[0], ++at[1];
+        same = same && at[0] < w.of[0].end && at[1] < w.of[1].end && same_token(at[0], at[1]);
+      } else {
+        same = false;
+        ++at[end(0, at[0]) < end(1, at[1]) ? 0 : 1];
       }
     }
-    const std::vector<nn::Score> scores = nn::ScoreTargets(*subjects_[s]->decoder, positions, subjects_[s]->rows);
-    size_t at = 0;
-    for (size_t i : windows) {
-      Work& work = work_[s][i];
-      for (uint64_t k = 0; k < work.window.scored(); ++k) work.nll += scores[at++].nll;
-      nll_[s] += work.nll;
-      scored_[s] += work.window.scored();
-    }
-    return scores;
   }
 
-  // The base's windows of this batch through the other model, as far as both cut them alike.
-  absl::Status Compare(std::span<const size_t> batch, const std::vector<nn::Score>& base_scores) {
-    LogitsDiff& diff = *result_.diff;
-    Stopwatch watch;
-    std::vector<std::vector<int32_t>> ids;
-    std::vector<size_t> shared, shared_rows;
-    std::vector<std::pair<size_t, size_t>> at;  // Place in the batch and among `ids`.
+  absl::Status Batch(std::span<Work* const> batch) {
+    for (size_t s = 0; s < subjects_.size(); ++s) {
+      const Stopwatch watch;
+      std::vector<std::vector<int32_t>> ids;
+      row_[s].assign(batch.size(), 0);
+      for (size_t i = 0; i < batch.size(); ++i) {
+        const Range& range = batch[i]->window->of[s];
+        if (range.length() == 0) continue;
+        const std::vector<int32_t>& sequence = documents_.texts()[batch[i]->window->text].sequence[s];
+        row_[s][i] = ids.size();
+        ids.emplace_back(sequence.begin() + range.begin, sequence.begin() + range.end);
+        if (documents_.first_of_window(s) >= 0) ids.back()[0] = documents_.first_of_window(s);
+        result_.perplexity[s].computed_tokens += range.length();
+        done_ += range.length();
+      }
+      if (ids.empty()) continue;
+      RETURN_IF_ERROR(
+          subjects_[s]->decoder->Run(std::vector<std::span<const int32_t>>(ids.begin(), ids.end()), &hidden_[s]));
+      ScoreAlone(s, batch);
+      result_.perplexity[s].seconds += watch.seconds();
+    }
+    if (subjects_.size() == 2) ScoreMeetings(batch);
+    for (const Work* work : batch) {
+      running_nll_ += std::accumulate(work->nll[0].begin(), work->nll[0].end(), 0.0);
+      running_tokens_ += work->nll[0].size();
+    }
+    return watch_(std::exp(running_nll_ / std::max<double>(1, running_tokens_)), done_, total_);
+  }
+
+  const void* State(size_t s, size_t i, const Work& work, uint64_t k) const {
+    return hidden_[s].row(row_[s][i], k - work.window->of[s].begin);
+  }
+  int32_t TokenAfter(size_t s, const Work& work, uint64_t k) const {
+    return documents_.texts()[work.window->text].sequence[s][k + 1];
+  }
+
+  // The scored tokens that follow no meeting.
+  void ScoreAlone(size_t s, std::span<Work* const> batch) {
+    std::vector<nn::Position> positions;
+    std::vector<double*> targets;
     for (size_t i = 0; i < batch.size(); ++i) {
-      const Work& work = work_[0][batch[i]];
-      const Window& w = work.window;
-      if (work.common <= w.scored_from) {
-        diff.left_out += w.scored();
+      Work& work = *batch[i];
+      const Range& range = work.window->of[s];
+      work.nll[s].resize(range.scored());
+      size_t meeting = 0;
+      for (uint64_t k = range.scored_from; k < range.end; ++k) {
+        if (meeting < work.meetings.size() && work.meetings[meeting].at[s] == k) {
+          ++meeting;
+          continue;
+        }
+        positions.push_back({State(s, i, work, k), TokenAfter(s, work, k)});
+        targets.push_back(&work.nll[s][k - range.scored_from]);
+      }
+    }
+    if (positions.empty()) return;
+    const std::vector<nn::Score> scores = nn::ScoreTargets(*subjects_[s]->decoder, positions, subjects_[s]->rows);
+    for (size_t i = 0; i < scores.size(); ++i) *targets[i] = scores[i].nll;
+  }
+
+  void ScoreMeetings(std::span<Work* const> batch) {
+    const Stopwatch watch;
+    std::vector<nn::PairPosition> positions;
+    std::vector<std::pair<Work*, size_t>> at;
+    for (size_t i = 0; i < batch.size(); ++i) {
+      Work& work = *batch[i];
+      work.pairs.resize(work.meetings.size());
+      for (size_t m = 0; m < work.meetings.size(); ++m) {
+        const Meeting& meeting = work.meetings[m];
+        nn::PairPosition& position = positions.emplace_back();
+        for (size_t s = 0; s < 2; ++s) {
+          position.hidden[s] = State(s, i, work, meeting.at[s]);
+          position.target[s] = TokenAfter(s, work, meeting.at[s]);
+        }
+        position.tokens = meeting.same_tokens;
+        at.emplace_back(&work, m);
+      }
+    }
+    nn::ComparePositions(*subjects_[0]->decoder, *subjects_[1]->decoder, positions, *common_, top_k_,
+                         [&](size_t index, const nn::PairScore& score) {
+                           const auto [work, m] = at[index];
+                           work->pairs[m] = score;
+                           for (size_t s = 0; s < 2; ++s) {
+                             const uint64_t k = work->meetings[m].at[s] - work->window->of[s].scored_from;
+                             work->nll[s][k] = score.score[s].nll;
+                           }
+                         });
+    for (Perplexity& perplexity : result_.perplexity) perplexity.seconds += watch.seconds() / 2;
+  }
+
+  absl::Status Sum(const Work& work) {
+    const Text& text = documents_.texts()[work.window->text];
+    for (size_t s = 0; s < subjects_.size(); ++s) {
+      Perplexity& perplexity = result_.perplexity[s];
+      const Range& range = work.window->of[s];
+      size_t d = 0;
+      double sum = 0;
+      for (uint64_t i = 0; i < range.scored(); ++i) {
+        const uint64_t k = range.scored_from + i + 1;
+        const double nll = work.nll[s][i];
+        while (d + 1 < text.document_end.size() && text.end[s][k] > text.document_end[d]) ++d;
+        const uint32_t document = text.first_document + d;
+        if (!std::isfinite(nll)) {
+          return absl::FailedPreconditionError(StrCat(subjects_[s]->name, ": no finite probability of token ", k,
+                                                      " of document ", document + 1,
+                                                      "; its weights hold NaN or infinity, or overflow"));
+        }
+        Scores& scores = perplexity.documents[document];
+        ++scores.tokens;
+        scores.bytes += text.end[s][k] - text.end[s][k - 1];
+        scores.nll += nll;
+        perplexity.nll_squares += nll * nll;
+        sum += nll;
+      }
+      if (range.scored() > 0) {
+        perplexity.weighted += sum / static_cast<double>(range.scored()) * static_cast<double>(range.weight);
+        perplexity.weights += static_cast<double>(range.weight);
+      }
+    }
+    if (subjects_.size() == 2) SumDiff(work, text);
+    return absl::OkStatus();
+  }
+
+  void SumDiff(const Work& work, const Text& text) {
+    LogitsDiff& diff = *result_.diff;
+    diff.left_out += work.window->of[0].scored();
+    for (size_t m = 0; m < work.meetings.size(); ++m) {
+      const Meeting& meeting = work.meetings[m];
+      const nn::PairScore& pair = work.pairs[m];
+      ++diff.boundaries;
+      diff.next_byte_kl += pair.next_byte_kl;
+      diff.next_byte_kl_reverse += pair.next_byte_kl_reverse;
+      const uint64_t next[2] = {meeting.at[0] + 1, meeting.at[1] + 1};
+      if (text.end[0][next[0]] == text.end[1][next[1]] &&
+          rows_->Same(text.sequence[0][next[0]], text.sequence[1][next[1]])) {
+        diff.bytes_cut_alike += text.end[0][next[0]] - text.end[0][next[0] - 1];
+      }
+      if (!meeting.same_tokens) {
+        ++diff.cut_otherwise;
+        diff.next_byte_kl_cut_otherwise += pair.next_byte_kl;
         continue;
       }
-      diff.left_out += w.end - work.common;
-      at.emplace_back(i, ids.size());
-      if (work.shared) {
-        shared.push_back(partner_[batch[i]]);
-        shared_rows.push_back(ids.size());
-      }
-      std::vector<int32_t>& mapped = ids.emplace_back();
-      for (uint64_t k = w.begin; k < work.common; ++k) {
-        mapped.push_back(rows_->other_of_base[documents_[w.document].sequence[0][k]]);
-      }
-      done_ += mapped.size();
-    }
-    if (ids.empty()) return absl::OkStatus();
-    const std::vector<std::span<const int32_t>> sequences(ids.begin(), ids.end());
-    RETURN_IF_ERROR(subjects_[1]->decoder->Run(sequences, &hidden_[1]));
-    if (!shared.empty()) {
-      ScoreWindows(1, shared, shared_rows);
-      uint64_t all = 0, theirs = 0;
-      for (const auto& sequence : ids) all += sequence.size();
-      for (size_t i : shared) theirs += work_[1][i].window.length();
-      result_.perplexity[1].computed_tokens += theirs;
-      result_.perplexity[1].seconds += watch.seconds() * theirs / all;
-    }
-    std::vector<const void*> states_base, states_other;
-    std::vector<size_t> score_of;
-    std::vector<size_t> first_score(batch.size());
-    for (size_t i = 1; i < batch.size(); ++i) {
-      first_score[i] = first_score[i - 1] + work_[0][batch[i - 1]].window.scored();
-    }
-    for (const auto& [i, row] : at) {
-      const Work& work = work_[0][batch[i]];
-      for (uint64_t k = work.window.scored_from; k < work.common; ++k) {
-        states_base.push_back(hidden_[0].row(i, k - work.window.begin));
-        states_other.push_back(hidden_[1].row(row, k - work.window.begin));
-        score_of.push_back(first_score[i] + k - work.window.scored_from);
-      }
-    }
-    const std::vector<nn::PairScore> pairs = nn::ComparePositions(*subjects_[0]->decoder, *subjects_[1]->decoder,
-                                                                  states_base, states_other, rows_->base, rows_->other);
-    diff.positions += pairs.size();
-    for (size_t i = 0; i < pairs.size(); ++i) {
-      const nn::PairScore& pair = pairs[i];
+      ++diff.positions;
+      --diff.left_out;
       diff.max_abs = std::max<double>(diff.max_abs, pair.max_abs);
       diff.squares += pair.squares;
+      diff.max_abs_centred = std::max<double>(diff.max_abs_centred, pair.max_abs_centred);
+      diff.squares_centred += pair.squares_centred;
       diff.kl += pair.kl;
-      diff.same_top += pair.argmax_a == pair.argmax_b;
-      if (rows_->base_only == 0) continue;
-      diff.removed_mass += std::max(0.0, -std::expm1(pair.log_sum_exp_a - base_scores[score_of[i]].log_sum_exp));
+      diff.kl_reverse += pair.kl_reverse;
+      diff.js += pair.js;
+      diff.kl_coarse += Coarse(pair.kl, pair.common[0], pair.others[0], pair.common[1], pair.others[1]);
+      diff.kl_coarse_reverse += Coarse(pair.kl_reverse, pair.common[1], pair.others[1], pair.common[0], pair.others[0]);
+      diff.removed_mass += pair.others[0];
+      diff.leaked_mass += pair.others[1];
+      diff.same_top += pair.same_top_common;
+      diff.shared_top += pair.shared_top;
+      if (meeting.same_target) diff.targets.Add({pair.score[0].nll, pair.score[1].nll, pair.kl, pair.same_top});
     }
-    return absl::OkStatus();
   }
 
   const std::vector<Subject*>& subjects_;
   const RowPairs* const rows_;
-  const std::vector<Document>& documents_;
+  const Documents& documents_;
   const Settings& settings_;
   const Watch& watch_;
+  std::optional<nn::CommonRows> common_;
+  int top_k_ = 0;
 
-  std::vector<Work> work_[2];
-  std::vector<int64_t> partner_;  // By the base's windows: the other's, where shared.
+  // Of the batch at work.
   nn::HiddenStates hidden_[2];
-  double nll_[2] = {};
-  uint64_t scored_[2] = {};
+  std::vector<size_t> row_[2];  // By place in the batch: the row of hidden_.
+
+  double running_nll_ = 0;
+  uint64_t running_tokens_ = 0;
   uint64_t done_ = 0, total_ = 0;
   Measurement result_;
 };
 
 }  // namespace
 
+Scores Perplexity::total() const {
+  Scores out;
+  for (const Scores& document : documents) {
+    out.tokens += document.tokens;
+    out.bytes += document.bytes;
+    out.nll += document.nll;
+  }
+  return out;
+}
+
+double Perplexity::log_perplexity() const {
+  if (weights > 0) return weighted / weights;
+  const Scores all = total();
+  return all.nll / std::max<double>(1, all.tokens);
+}
+
 absl::StatusOr<Measurement> Measure(const std::vector<Subject*>& subjects, const RowPairs* rows,
-                                    const std::vector<Document>& documents, const Settings& settings,
-                                    const Watch& watch) {
+                                    const Documents& documents, const Settings& settings, const Watch& watch) {
   return Runner(subjects, rows, documents, settings, watch).Run();
 }
 

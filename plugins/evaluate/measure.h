@@ -1,39 +1,54 @@
 // The measurement itself: windows through the decoders, scores into sums.
 //
-// Results do not depend on the batch, on the number of threads, or on whether a second model is measured beside the
-// first: states do not (nn/decoder.h), and sums are taken over a document's windows in their order. Where both models
-// cut a window alike, the second one's run serves its perplexity and the comparison.
+// Windows are computed in blocks of about 65,536 tokens, those of a like length side by side. Results do not depend on
+// the batch or on the number of threads: states do not (nn/decoder.h), and sums are taken over windows in their order.
+// Each model runs once over its windows; where both have read the same bytes their predictions are compared, with the
+// logits that also score the text.
 #ifndef EDITD_PLUGINS_EVALUATE_MEASURE_H_
 #define EDITD_PLUGINS_EVALUATE_MEASURE_H_
 
 #include <cstdint>
 #include <functional>
 #include <optional>
-#include <string_view>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "plugins/evaluate/documents.h"
-#include "plugins/evaluate/windows.h"
+#include "plugins/evaluate/pairing.h"
+#include "plugins/evaluate/settings.h"
+#include "plugins/evaluate/statistics.h"
 
 namespace editd::evaluate {
 
-struct Settings {
-  uint64_t context = 512;
-  uint64_t stride = 256;
-  uint64_t batch = 0;  // Windows computed together; 0: about 4,096 tokens.
+// Of the tokens scored.
+struct Scores {
+  uint64_t tokens = 0, bytes = 0;
+  double nll = 0;  // Nats.
 };
 
 struct Perplexity {
-  std::vector<double> nll;       // By document, nats.
+  std::vector<Scores> documents;
+  double nll_squares = 0;
+  // kHfStrided: that page's mean over windows.
+  double weighted = 0, weights = 0;
   uint64_t computed_tokens = 0;  // Through the decoder, context included.
   double seconds = 0;
+
+  Scores total() const;
+  double log_perplexity() const;
 };
 
+// Sums over positions, but for what is largest.
 struct LogitsDiff {
   uint64_t positions = 0, left_out = 0;
-  double max_abs = 0, squares = 0, kl = 0, removed_mass = 0;  // Sums over positions, but for max_abs.
-  uint64_t same_top = 0;
+  double max_abs = 0, squares = 0, max_abs_centred = 0, squares_centred = 0;
+  double kl = 0, kl_reverse = 0, js = 0, kl_coarse = 0, kl_coarse_reverse = 0;
+  double removed_mass = 0, leaked_mass = 0;
+  uint64_t same_top = 0, shared_top = 0;
+  uint64_t boundaries = 0, cut_otherwise = 0;
+  double next_byte_kl = 0, next_byte_kl_reverse = 0, next_byte_kl_cut_otherwise = 0;
+  uint64_t bytes_cut_alike = 0;
+  DivergenceSums targets;
 };
 
 struct Measurement {
@@ -41,13 +56,12 @@ struct Measurement {
   std::optional<LogitsDiff> diff;
 };
 
-// Called after each batch; an error ends the measurement with it. `perplexity` is of the subject at work, so far.
-using Watch = std::function<absl::Status(size_t subject, double perplexity, uint64_t done, uint64_t total)>;
+// Called after each batch; an error ends the measurement with it. `perplexity` is the base's so far.
+using Watch = std::function<absl::Status(double perplexity, uint64_t done, uint64_t total)>;
 
 // One or two subjects, the base first; `rows` is theirs (null with one).
 absl::StatusOr<Measurement> Measure(const std::vector<Subject*>& subjects, const RowPairs* rows,
-                                    const std::vector<Document>& documents, const Settings& settings,
-                                    const Watch& watch);
+                                    const Documents& documents, const Settings& settings, const Watch& watch);
 
 }  // namespace editd::evaluate
 

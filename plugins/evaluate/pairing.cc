@@ -61,26 +61,21 @@ RowPairs MatchRows(const Subject& base, const Subject& other) {
     out.matched_by = "token text";
     out.other_of_base = ByText(base, other);
   }
+  const int64_t tokens_base = TokensOf(base), tokens_other = TokensOf(other);
+  int64_t matched = 0;
+  bool same_ids = base.rows == other.rows;
   for (int64_t row = 0; row < base.rows; ++row) {
+    if (out.other_of_base[row] < 0) continue;
+    ++matched;
+    same_ids &= out.other_of_base[row] == row;
+  }
+  out.base_only = tokens_base - matched;
+  out.other_only = tokens_other - matched;
+  for (int64_t row = 0; row < base.rows; ++row) {
+    if (same_ids && out.base_only + out.other_only == 0) out.other_of_base[row] = static_cast<int32_t>(row);
     if (out.other_of_base[row] < 0) continue;
     out.base.push_back(row);
     out.other.push_back(out.other_of_base[row]);
-  }
-  out.base_only = TokensOf(base) - out.base.size();
-  out.other_only = TokensOf(other) - out.other.size();
-  return out;
-}
-
-std::vector<int64_t> AlignTokens(const std::vector<text::TokenSpan>& base, const std::vector<text::TokenSpan>& other,
-                                 const RowPairs& rows) {
-  std::vector<int64_t> out(base.size(), -1);
-  size_t j = 0;
-  for (size_t i = 0; i < base.size(); ++i) {
-    while (j < other.size() && other[j].end < base[i].end) ++j;
-    if (j == other.size()) break;
-    if (other[j].begin != base[i].begin || other[j].end != base[i].end) continue;
-    if (rows.other_of_base[base[i].id] == static_cast<int64_t>(other[j].id)) out[i] = j;
-    ++j;
   }
   return out;
 }

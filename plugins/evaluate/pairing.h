@@ -1,4 +1,4 @@
-// What two models have in common: rows of their vocabularies, and places where they cut a text alike.
+// What the vocabularies of two models have in common.
 #ifndef EDITD_PLUGINS_EVALUATE_PAIRING_H_
 #define EDITD_PLUGINS_EVALUATE_PAIRING_H_
 
@@ -16,16 +16,14 @@ struct RowPairs {
   std::vector<int32_t> other_of_base;  // By row of the base; -1 where the other has none.
   uint64_t base_only = 0, other_only = 0;
   std::string matched_by;  // "id map" or "token text"
+
+  bool Same(int32_t base_token, int32_t other_token) const { return other_of_base[base_token] == other_token; }
 };
 
 // By the other's id map if it leads to the base (its rows name tokens that read the same there), else by the tokens'
-// texts. Rows without a token take no part.
+// texts. Rows without a token take no part, unless all tokens have the same id in both: then such rows are
+// matched too.
 RowPairs MatchRows(const Subject& base, const Subject& other);
-
-// For each token of the base's segmentation the index of the other's token on the same bytes with the same row, else
-// -1.
-std::vector<int64_t> AlignTokens(const std::vector<text::TokenSpan>& base, const std::vector<text::TokenSpan>& other,
-                                 const RowPairs& rows);
 
 }  // namespace editd::evaluate
 

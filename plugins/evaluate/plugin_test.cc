@@ -1,4 +1,5 @@
 // The built plugin in a real worker, on versions that the plugin import has made.
+#include "absl/strings/str_split.h"
 #include "editd/plugins/evaluate/v1/evaluate.pb.h"
 #include "editd/plugins/importer/v1/import.pb.h"
 #include "plugins/evaluate/testing.h"
@@ -62,6 +63,8 @@ TEST_F(EvaluatePluginTest, ComparesTwoVersions) {
   ASSERT_EQ(result.perplexity_size(), 2);
   EXPECT_EQ(result.perplexity(0).model(), "smol");
   EXPECT_EQ(result.perplexity(0).documents(), 2u);
+  EXPECT_EQ(result.data(0).content(), "asset:held.jsonl");
+  EXPECT_EQ(result.settings().context(), 512u);
   EXPECT_EQ(result.perplexity(0).bytes(), 33u);
   EXPECT_EQ(result.perplexity(1).tokens(), result.perplexity(0).tokens() + 2);  // "and" in three.
   EXPECT_GT(result.perplexity(0).perplexity(), 1);
@@ -70,6 +73,18 @@ TEST_F(EvaluatePluginTest, ComparesTwoVersions) {
   EXPECT_EQ(result.logits_diff().kl(), 0);
   EXPECT_EQ(result.logits_diff().rows_base_only(), 2u);
   EXPECT_GT(result.logits_diff().positions_left_out(), 0u);
+
+  const std::vector<std::string> lines = absl::StrSplit(run.FileContent("documents.jsonl"), '\n', absl::SkipEmpty());
+  ASSERT_EQ(lines.size(), 3u);
+  const auto head = nlohmann::json::parse(lines[0]), second = nlohmann::json::parse(lines[2]);
+  EXPECT_EQ(head["models"].size(), 2u);
+  EXPECT_EQ(head["models"][0]["cuts"], head["models"][1]["cuts"]);
+  EXPECT_EQ(second["file"], "held.jsonl");
+  EXPECT_EQ(second["line"], 2);
+  EXPECT_EQ(second["bytes"], 13);
+  EXPECT_EQ(second["scored"], nlohmann::json({13, 13}));
+  const double first = nlohmann::json::parse(lines[1])["nll"][1];
+  EXPECT_NEAR(first + second["nll"][1].get<double>(), result.perplexity(1).nll(), 1e-9);
 }
 
 TEST_F(EvaluatePluginTest, ASpecThatMakesNoSenseIsFoundAtSubmit) {
@@ -79,6 +94,14 @@ TEST_F(EvaluatePluginTest, ASpecThatMakesNoSenseIsFoundAtSubmit) {
   spec.set_stride(9);
   EXPECT_THAT(PluginDriver().Model("smol", full).Check("evaluate", spec),
               ElementsAre(HasSubstr("data"), HasSubstr("stride")));
+  EvaluateSpec other;
+  PluginDriver driver = WithText("t.txt", "text", &other);
+  other.mutable_data(0)->set_form(plugins::evaluate::v1::FORM_TEXT);
+  other.mutable_data(0)->set_field("body");
+  other.set_convention(plugins::evaluate::v1::CONVENTION_LM_EVAL);
+  other.set_stride(64);
+  EXPECT_THAT(driver.Model("smol", full).Check("evaluate", other),
+              ElementsAre(HasSubstr("data[0].field"), HasSubstr("stride: this convention")));
 }
 
 TEST_F(EvaluatePluginTest, ErrorsSayWhere) {
@@ -90,6 +113,25 @@ TEST_F(EvaluatePluginTest, ErrorsSayWhere) {
   EvaluateSpec nothing;
   PluginDriver empty = WithText("empty.txt", "", &nothing);
   EXPECT_THAT(empty.Model("smol", full).Run("evaluate", nothing, dir_ / "2").error(), HasSubstr("no text"));
+  EvaluateSpec few;
+  few.set_convention(plugins::evaluate::v1::CONVENTION_LLAMA_CPP);
+  PluginDriver small = WithText("few.txt", "a few tokens", &few);
+  EXPECT_THAT(small.Model("smol", full).Run("evaluate", few, dir_ / "4").error(),
+              ::testing::AllOf(HasSubstr("params.data: only 12 tokens"), HasSubstr("1024")));
+  EvaluateSpec longer;
+  longer.set_context(4096);
+  PluginDriver beyond = WithText("t.txt", "text", &longer);
+  EXPECT_THAT(beyond.Model("smol", full).Run("evaluate", longer, dir_ / "5").error(),
+              HasSubstr("params.context: 4096 is more than the 2048 positions that smol knows"));
+  EvaluateSpec apart;
+  PluginDriver strangers = WithText("t.txt", "text", &apart);
+  Vocabulary none = Full();
+  for (std::string& token : none.order) token = StrCat("x", token);
+  none.merges.clear();
+  TinyModel stranger(none, 0);
+  stranger.config.replace(stranger.config.find("\"eos_token_id\""), 14, "\"bos_token_id\":0,\"unused\"");
+  strangers.Model("smol", full).Model("stranger", Import(stranger, "stranger"));
+  EXPECT_THAT(strangers.Run("evaluate", apart, dir_ / "6").error(), HasSubstr("have no token in common"));
   TinyModel other(Full(), 0);
   other.config.replace(other.config.find("LlamaForCausalLM"), 16, "RwkvForCausalLM2");
   EvaluateSpec good;

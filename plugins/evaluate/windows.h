@@ -1,35 +1,45 @@
-// How a document is cut into windows of context, so that every token is scored once.
+// How a text is cut into windows of context, and which tokens each of them scores.
 //
-// A document is a sequence s[0] s[1] ... s[n]: s[0] is the model's first token (BOS, or EOS where there is none), the
-// rest are the document's. A window feeds s[begin .. end) to the model and scores what follows each of s[scored_from ..
-// end): the tokens s[scored_from + 1 .. end]. Windows go forward by `stride`, so a token has at least context - stride
-// tokens before it in its window, or all that the document has.
+// A text is a sequence s[0] s[1] ... s[n]. A window feeds s[begin .. end) to the model and scores what follows each of
+// s[scored_from .. end): the tokens s[scored_from + 1 .. end]. METRICS.md shows each convention's windows.
+//
+// With two models, the convention BYTES cuts both texts at the same bytes: at places where a token ends in both. So
+// each window has the same text as context in both, as much of it as fits the model that needs more tokens for it. A
+// stretch between two such places that is longer than a window is cut by each model by itself.
 #ifndef EDITD_PLUGINS_EVALUATE_WINDOWS_H_
 #define EDITD_PLUGINS_EVALUATE_WINDOWS_H_
 
-#include <algorithm>
 #include <cstdint>
+#include <span>
 #include <vector>
+
+#include "plugins/evaluate/settings.h"
 
 namespace editd::evaluate {
 
-struct Window {
-  uint32_t document;
-  uint64_t begin, scored_from, end;  // Indices into the document's sequence.
+// Indices into a sequence.
+struct Range {
+  uint64_t begin = 0, scored_from = 0, end = 0;
+  uint64_t weight = 0;  // kHfStrided: what that page weighs the window's mean with.
 
   uint64_t length() const { return end - begin; }
   uint64_t scored() const { return end - scored_from; }
 };
 
-// Appends the windows of a document of `tokens` tokens (s[0] not counted). 1 <= stride <= context.
-inline void CutWindows(uint32_t document, uint64_t tokens, uint64_t context, uint64_t stride,
-                       std::vector<Window>* out) {
-  for (uint64_t from = 0; from < tokens;) {
-    const uint64_t end = std::min(tokens, from == 0 ? context : from + stride);
-    out->push_back({document, end > context ? end - context : 0, from, end});
-    from = end;
-  }
-}
+// The same window of up to two models; with `paired`, both begin at the same byte. A model that has none has scored()
+// 0.
+struct Window {
+  uint32_t text = 0;
+  Range of[2];
+  bool paired = false;
+};
+
+// The windows of a sequence of `size` tokens, s[0] counted, by a convention; kBytes: 1 <= stride <= context.
+std::vector<Range> CutWindows(uint64_t size, const Settings& settings);
+
+// Windows of two models over a text. end_*[k]: bytes of the text up to and with token s[k].
+std::vector<Window> CutCommonWindows(uint32_t text, std::span<const uint64_t> end_a, std::span<const uint64_t> end_b,
+                                     const Settings& settings);
 
 }  // namespace editd::evaluate
 

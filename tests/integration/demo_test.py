@@ -64,37 +64,51 @@ class Demo(unittest.TestCase):
             before = base.encode(text, add_special_tokens=False)
             self.assertEqual(tokenizer.convert_ids_to_tokens(ids), base.convert_ids_to_tokens(before))
 
-        # METRICS.md: one token before each document, windows of 512 that score each token once, rows in use alone.
-        rows = self.used_rows()
-        result = json.loads((self.folder / "evaluated.json").read_text())["result"]["perplexity"][1]
+        # METRICS.md, LM_EVAL: one token before each document, windows that score each token once, all rows.
         with open(DEPS / "corpora/heldout.jsonl", encoding="utf-8") as file:
-            documents = [json.loads(line)["text"] for line in file]
-        self.assertEqual(len(documents), len(result["per_document"]))
-        for text, ours in list(zip(documents, result["per_document"]))[:4]:
-            ids = [model.config.bos_token_id, *tokenizer.encode(text, add_special_tokens=False)]
-            self.assertEqual(len(ids) - 1, ours["tokens"])
-            nll, scored = 0.0, 0
-            while scored < ours["tokens"]:
-                end = min(scored + 512, ours["tokens"])
+            documents = [json.loads(line)["text"] for line in file][:4]
+        ours = self.evaluated(documents)
+        nll, tokens = 0.0, 0
+        for text in documents:
+            ids = [tokenizer.bos_token_id, *tokenizer.encode(text)]
+            scored = 0
+            while scored < len(ids) - 1:
+                end = min(scored + 512, len(ids) - 1)
                 begin = max(0, end - 512)
                 with torch.no_grad():
-                    logits = model(torch.tensor([ids[begin:end]])).logits[0, scored - begin:, :rows]
+                    logits = model(torch.tensor([ids[begin:end]])).logits[0, scored - begin:]
                 nll += torch.nn.functional.cross_entropy(logits, torch.tensor(ids[scored + 1:end + 1]), reduction="sum").item()
                 scored = end
-            self.assertLess(abs(nll - ours["nll"]) / nll, 1e-5)
+            tokens += scored
+        self.assertEqual(tokens, ours["tokens"])
+        self.assertEqual(sum(len(text.encode()) for text in documents), ours["bytes_scored"])
+        self.assertLess(abs(nll - ours["nll"]) / nll, 1e-5)
 
-    def used_rows(self):
-        with open(self.folder / "models.json", encoding="utf-8") as file:
-            versions = {model["ref"]["name"]: model["version"] for model in map(json.loads, file)}
-        return int(versions["smol-envi"]["attributes"]["vocab.used"])
+    def ctl(self, *arguments):
+        environment = os.environ | {"EDITD_STATE_DIR": str(self.folder / "state")}
+        done = subprocess.run([BIN / "editctl", *arguments], env=environment, check=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                              text=True)
+        return done.stdout
 
     def export_base(self):
         """The imported model as a folder."""
         folder = self.folder / "exported-base"
-        environment = os.environ | {"EDITD_STATE_DIR": str(self.folder / "state")}
-        for arguments in (["daemon", "start"], ["export", "smol", folder, "--overwrite"], ["daemon", "stop"]):
-            subprocess.run([BIN / "editctl", *arguments], env=environment, check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        self.ctl("daemon", "start")
+        self.ctl("export", "smol", folder, "--overwrite")
+        self.ctl("daemon", "stop")
         return folder
+
+    def evaluated(self, documents):
+        """The trimmed version's perplexity as lm-evaluation-harness counts."""
+        data, spec = self.folder / "few.jsonl", self.folder / "few.pb"
+        data.write_text("".join(json.dumps({"text": text}) + "\n" for text in documents), encoding="utf-8")
+        spec.write_text('plugin: "evaluate" input { model: "smol-envi" } params { '
+                        '[type.googleapis.com/editd.plugins.evaluate.v1.EvaluateSpec] '
+                        '{ data { path: "few.jsonl" } convention: CONVENTION_LM_EVAL context: 512 } }', encoding="utf-8")
+        self.ctl("daemon", "start")
+        lines = self.ctl("submit", spec, "--wait", "--json")
+        self.ctl("daemon", "stop")
+        return json.loads(lines.splitlines()[-1])["result"]["perplexity"][0]
 
     def paragraphs(self, count):
         """Of what the trim was told to keep, so that it encodes as before."""

@@ -125,71 +125,37 @@ std::vector<Score> ScoreTargets(const Decoder& decoder, std::span<const Position
   return out;
 }
 
-std::vector<PairScore> ComparePositions(const Decoder& decoder_a, const Decoder& decoder_b,
-                                        std::span<const void* const> a, std::span<const void* const> b,
-                                        std::span<const int64_t> rows_a, std::span<const int64_t> rows_b) {
-  const int64_t count = a.size(), columns_all = rows_a.size();
-  const Buffer gathered_a = Gather(decoder_a, a), gathered_b = Gather(decoder_b, b);
-  const int64_t groups = GroupCount(decoder_a, columns_all);
-  std::vector<PairSums> parts(groups * count);
-  ForEachGroup(decoder_a, columns_all, [&](int64_t g, int64_t column, int64_t columns) {
-    Group group_a(decoder_a, rows_a.subspan(column, columns));
-    Group group_b(decoder_b, rows_b.subspan(column, columns));
-    for (int64_t first = 0; first < count; first += kBlockRows) {
-      const int64_t height = std::min(kBlockRows, count - first);
-      group_a.Multiply(gathered_a, first, height);
-      group_b.Multiply(gathered_b, first, height);
-      for (int64_t i = 0; i < height; ++i) {
-        PairSums& part = parts[g * count + first + i];
-        part = Kernels().pair_sums(group_a.row(i), group_b.row(i), columns);
-        part.argmax_a += column;
-        part.argmax_b += column;
-      }
-    }
-  });
-  std::vector<PairScore> out(count);
-  for (int64_t i = 0; i < count; ++i) {
-    PairScore& score = out[i];
-    score = {};
-    LogSumExp sum_a, sum_b;
-    float max_a = -HUGE_VALF, max_b = -HUGE_VALF;
-    for (int64_t g = 0; g < groups; ++g) {
-      const PairSums& part = parts[g * count + i];
-      sum_a.Add(part.a);
-      sum_b.Add(part.b);
-      score.squares += part.squares;
-      score.max_abs = std::max(score.max_abs, part.max_abs);
-      if (part.a.max > max_a) max_a = part.a.max, score.argmax_a = part.argmax_a;
-      if (part.b.max > max_b) max_b = part.b.max, score.argmax_b = part.argmax_b;
-    }
-    score.log_sum_exp_a = sum_a.value();
-    score.log_sum_exp_b = sum_b.value();
-    double expected = 0;  // Of a - b under a.
-    for (int64_t g = 0; g < groups; ++g) {
-      const PairSums& part = parts[g * count + i];
-      expected += part.weighted * std::exp(part.a.max - score.log_sum_exp_a);
-    }
-    score.kl = expected - (score.log_sum_exp_a - score.log_sum_exp_b);
-  }
-  return out;
-}
-
-std::vector<float> Logits(const Decoder& decoder, std::span<const void* const> positions) {
-  const int64_t count = positions.size(), width = decoder.config().vocab_size;
+void LogitsInto(const Decoder& decoder, std::span<const void* const> positions, int64_t rows, float* out,
+                int64_t stride) {
+  const int64_t count = positions.size();
   const Buffer gathered = Gather(decoder, positions);
-  std::vector<int64_t> all(width);
+  std::vector<int64_t> all(rows);
   std::iota(all.begin(), all.end(), 0);
-  std::vector<float> out(count * width);
-  ForEachGroup(decoder, width, [&](int64_t, int64_t column, int64_t columns) {
+  ForEachGroup(decoder, rows, [&](int64_t, int64_t column, int64_t columns) {
     Group group(decoder, std::span(all).subspan(column, columns));
     for (int64_t first = 0; first < count; first += kBlockRows) {
       const int64_t height = std::min(kBlockRows, count - first);
       group.Multiply(gathered, first, height);
       for (int64_t i = 0; i < height; ++i) {
-        std::copy(group.row(i), group.row(i) + columns, out.begin() + (first + i) * width + column);
+        std::copy(group.row(i), group.row(i) + columns, out + (first + i) * stride + column);
       }
     }
   });
+}
+
+Score ScoreOfLogits(const Decoder& decoder, const float* logits, int64_t rows, int64_t target) {
+  const int64_t width = GroupColumns(decoder);
+  LogSumExp sum;
+  for (int64_t column = 0; column < rows; column += width) {
+    sum.Add(Kernels().exp_sum(logits + column, std::min(width, rows - column)));
+  }
+  return {target < 0 ? 0 : sum.value() - logits[target], sum.value()};
+}
+
+std::vector<float> Logits(const Decoder& decoder, std::span<const void* const> positions) {
+  const int64_t width = decoder.config().vocab_size;
+  std::vector<float> out(positions.size() * width);
+  LogitsInto(decoder, positions, width, out.data(), width);
   return out;
 }
 

@@ -31,20 +31,11 @@ struct Score {
 // Soft-max over the first `rows` rows of the head's matrix: padding rows that follow take no part.
 std::vector<Score> ScoreTargets(const Decoder& decoder, std::span<const Position> positions, int64_t rows);
 
-// One position's logits over rows that two models share.
-struct PairScore {
-  double log_sum_exp_a, log_sum_exp_b;
-  double kl;       // KL(a || b), both renormalised over these rows, nats.
-  double squares;  // Sum of squared differences of logits.
-  float max_abs;
-  int64_t argmax_a, argmax_b;  // Indices into the lists of rows.
-};
-
-// `a[i]` and `b[i]` are the same position in two models, `rows_a[j]` and `rows_b[j]` the same token. Equal hidden
-// states and equal rows give exactly 0: both sides take the same path.
-std::vector<PairScore> ComparePositions(const Decoder& decoder_a, const Decoder& decoder_b,
-                                        std::span<const void* const> a, std::span<const void* const> b,
-                                        std::span<const int64_t> rows_a, std::span<const int64_t> rows_b);
+// The logits of positions over the first `rows` rows of the matrix: position i from out + i * stride on.
+void LogitsInto(const Decoder& decoder, std::span<const void* const> positions, int64_t rows, float* out,
+                int64_t stride);
+// What ScoreTargets gives for one position, from its logits: the same bits. A target below 0 has no nll.
+Score ScoreOfLogits(const Decoder& decoder, const float* logits, int64_t rows, int64_t target);
 
 // The logits themselves: positions x vocab_size. For tests and small questions.
 std::vector<float> Logits(const Decoder& decoder, std::span<const void* const> positions);

@@ -21,14 +21,18 @@ struct ExpSum {
   float sum;
 };
 
-// The same of two rows over the same columns, and how far they are apart.
+// How far two rows of logits a and b are apart, over the same columns. With p and q their soft-max and x = ln(q / p):
 struct PairSums {
-  ExpSum a, b;
-  float weighted;    // Sum of exp(a - a.max) * (a - b).
-  float max_abs;     // Largest |a - b|.
-  float squares;     // Sum of (a - b)^2.
-  int32_t argmax_a;  // First column of the largest a, of the largest b.
-  int32_t argmax_b;
+  float kl;                                // Sum of p (e^x - 1 - x): what KL(p || q) is a sum of, with no term below 0.
+  float kl_reverse;                        // The same of KL(q || p).
+  float js;                                // Sum of half of p ln(p / m) + q ln(q / m), m = (p + q) / 2, likewise.
+  float max_abs, squares;                  // Of b - a.
+  float max_abs_centred, squares_centred;  // Of b - a - centre.
+};
+struct PairScales {
+  float a, b;    // p = a * exp_a, q = b * exp_b.
+  float shift;   // x = b - a - shift.
+  float centre;  // Mean of b - a.
 };
 
 // A product of matrices; block_gemm.h says what it reads.
@@ -53,7 +57,12 @@ struct KernelTable {
   // out = exp(x - max(x)) over columns [begin, end), 0 elsewhere up to `n`. Returns the sum of what it wrote.
   float (*exp_row)(const float* x, int64_t begin, int64_t end, int64_t n, Compute compute, void* out);
   ExpSum (*exp_sum)(const float* x, int64_t n);
-  PairSums (*pair_sums)(const float* a, const float* b, int64_t n);
+  float (*max_of)(const float* x, int64_t n);
+  // out = exp(x - max); returns the sum.
+  float (*exp_below)(const float* x, float max, int64_t n, float* out);
+  float (*difference_sum)(const float* a, const float* b, int64_t n);  // Of b - a.
+  PairSums (*pair_sums)(const float* a, const float* b, const float* exp_a, const float* exp_b, int64_t n,
+                        PairScales scales);
   // Turns `columns` rows of k elements (32-bit units; the compute type's pairs for bf16) into units x stride: what
   // BlockGemm reads. Columns up to `stride` become zero.
   void (*transpose_units)(const uint32_t* rows, int64_t columns, int64_t units, int64_t stride, uint32_t* out);

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <random>
 #include <vector>
@@ -53,22 +54,53 @@ TEST_P(EachTable, NormsAndGatesAsInDouble) {
 TEST_P(EachTable, SoftMaxPartsAsInDouble) {
   for (int64_t n : {1, 16, 31, 96, 384, 400}) {
     const auto a = Random(n, 8);
-    auto b = a;
-    for (float& x : b) x += Random(1, 0.1f)[0];
-    const PairSums sums = kernels_->pair_sums(a.data(), b.data(), n);
-    double sum = 0, weighted = 0, squares = 0;
-    for (int64_t i = 0; i < n; ++i) {
-      const double e = std::exp(static_cast<double>(a[i]) - sums.a.max), d = a[i] - b[i];
-      sum += e, weighted += e * d, squares += d * d;
+    const ExpSum sums = kernels_->exp_sum(a.data(), n);
+    double sum = 0;
+    for (float x : a) sum += std::exp(static_cast<double>(x) - sums.max);
+    EXPECT_EQ(sums.max, *std::max_element(a.begin(), a.end()));
+    EXPECT_NEAR(sums.sum, sum, 1e-6 * sum);
+    EXPECT_EQ(kernels_->max_of(a.data(), n), sums.max);
+    std::vector<float> exps(n);
+    EXPECT_NEAR(kernels_->exp_below(a.data(), sums.max, n, exps.data()), sum, 1e-6 * sum);
+    for (int64_t i = 0; i < n; ++i) EXPECT_NEAR(exps[i], std::exp(static_cast<double>(a[i]) - sums.max), 1e-6);
+  }
+}
+
+// Near and far: terms come from series where the rows nearly agree, and from the definition elsewhere.
+TEST_P(EachTable, DivergencesAsInDouble) {
+  for (int64_t n : {1, 16, 31, 400}) {
+    for (float apart : {0.0f, 1e-4f, 1e-2f, 0.3f, 2.0f, 20.0f}) {
+      const auto a = Random(n, 4);
+      auto b = a;
+      for (float& x : b) x += apart * Random(1, 1)[0] + apart;
+      double sum_a = 0, sum_b = 0, mean = 0;
+      std::vector<float> exp_a(n), exp_b(n);
+      for (int64_t i = 0; i < n; ++i) {
+        sum_a += std::exp(static_cast<double>(a[i])), sum_b += std::exp(static_cast<double>(b[i]));
+        exp_a[i] = std::exp(a[i]), exp_b[i] = std::exp(b[i]);
+        mean += (static_cast<double>(b[i]) - a[i]) / n;
+      }
+      double kl = 0, reverse = 0, js = 0, squares = 0, centred = 0;
+      for (int64_t i = 0; i < n; ++i) {
+        const double la = a[i] - std::log(sum_a), lb = b[i] - std::log(sum_b), p = std::exp(la), q = std::exp(lb);
+        const double lm = std::log((p + q) / 2), d = static_cast<double>(b[i]) - a[i];
+        kl += p * (la - lb), reverse += q * (lb - la), js += (p * (la - lm) + q * (lb - lm)) / 2;
+        squares += d * d, centred += (d - mean) * (d - mean);
+      }
+      EXPECT_NEAR(kernels_->difference_sum(a.data(), b.data(), n), mean * n, 1e-5 * (1 + std::abs(mean) * n));
+      const PairSums sums =
+          kernels_->pair_sums(a.data(), b.data(), exp_a.data(), exp_b.data(), n,
+                              {static_cast<float>(1 / sum_a), static_cast<float>(1 / sum_b),
+                               static_cast<float>(std::log(sum_b) - std::log(sum_a)), static_cast<float>(mean)});
+      const double scale = 1e-4 * apart * apart + 1e-13;
+      EXPECT_NEAR(sums.kl, kl, 1e-5 * kl + 1e-3 * scale) << n << " " << apart;
+      EXPECT_NEAR(sums.kl_reverse, reverse, 1e-5 * reverse + 1e-3 * scale);
+      EXPECT_NEAR(sums.js, js, 1e-5 * js + 1e-3 * scale);
+      EXPECT_NEAR(sums.squares, squares, 1e-5 * squares);
+      EXPECT_NEAR(sums.squares_centred, centred, 1e-4 * centred + 1e-9);
+      EXPECT_GE(sums.kl, 0);
+      EXPECT_GE(sums.js, 0);
     }
-    EXPECT_EQ(a[sums.argmax_a], sums.a.max);
-    EXPECT_EQ(b[sums.argmax_b], sums.b.max);
-    EXPECT_NEAR(sums.a.sum, sum, 1e-6 * sum);
-    EXPECT_NEAR(sums.weighted, weighted, 1e-6);
-    EXPECT_NEAR(sums.squares, squares, 1e-5 * squares);
-    const ExpSum alone = kernels_->exp_sum(a.data(), n);
-    EXPECT_EQ(alone.max, sums.a.max);
-    EXPECT_EQ(alone.sum, sums.a.sum);
   }
 }
 

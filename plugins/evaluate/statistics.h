@@ -1,0 +1,39 @@
+// Sums of what two models give at the same tokens, and llama-perplexity's table of them: tools/perplexity of llama.cpp,
+// whose formulas and percentiles these are. Tokens are taken for independent.
+#ifndef EDITD_PLUGINS_EVALUATE_STATISTICS_H_
+#define EDITD_PLUGINS_EVALUATE_STATISTICS_H_
+
+#include <cstdint>
+#include <vector>
+
+#include "editd/plugins/evaluate/v1/evaluate.pb.h"
+
+namespace editd::evaluate {
+
+struct TokenPair {
+  double nll_base, nll_other;
+  double kl;  // KL(base || other)
+  bool same_top;
+};
+
+class DivergenceSums {
+ public:
+  void Add(const TokenPair& pair);
+  uint64_t count() const { return kl_.size(); }
+  double mean_probability(int side) const;
+  // count() >= 100.
+  plugins::evaluate::v1::DivergenceTable Table() const;
+
+ private:
+  double nll_[2] = {}, squares_[2] = {}, product_ = 0, kl_sum_ = 0, kl_squares_ = 0;
+  double probability_[2] = {}, delta_ = 0, delta2_ = 0, delta4_ = 0;
+  uint64_t same_top_ = 0;
+  std::vector<float> kl_, delta_p_;
+};
+
+// Mean of `n` values and its standard error, from their sum and the sum of their squares.
+plugins::evaluate::v1::Estimate MeanOf(double sum, double squares, double n);
+
+}  // namespace editd::evaluate
+
+#endif  // EDITD_PLUGINS_EVALUATE_STATISTICS_H_
