@@ -3,7 +3,7 @@
 
     tests/bench/install_peers
     ninja -C build/release perplexity_bench
-    build/peers/bin/python tests/bench/perplexity/run.py MODEL.gguf TEXT [--windows 8] [--rounds 3] [--exact]
+    build/peers/bin/python tests/bench/perplexity/run.py MODEL.gguf TEXT [--windows 16] [--rounds 3] [--exact]
 
 The GGUF file (deploy/bootstrap fetches one into build/deps/model) is written as Hugging Face folders under
 build/bench/perplexity once. --exact also runs transformers in float64, the reference for the mean NLL (slow).
