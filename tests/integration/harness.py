@@ -25,6 +25,8 @@ BIN = pathlib.Path(os.environ.get("EDITD_BIN_DIR", ROOT / "build/release/bin"))
 DEPS = pathlib.Path(os.environ.get("EDITD_DEPS_DIR", ROOT / "build/deps"))
 # Configuration that adds the plugins that only tests load.
 TEST_PLUGINS = f"plugin_dirs = {BIN.parent}/lib/editd/plugins:{BIN.parent}/tests/plugins\n"
+# A sanitizer's own memory has no limit that we could set, and its symbolizer is a program that a worker may start.
+SANITIZED = os.environ.get("EDITD_TEST_BUILD") in ("asan", "tsan")
 # What a slow machine, sanitisers and all, may take for any one thing.
 PATIENCE = float(os.environ.get("EDITD_TEST_PATIENCE", "120"))
 
