@@ -76,6 +76,7 @@ class Engine {
     std::unique_ptr<TensorMerge> merge;
     Phase phase = Phase::kAdvance;
     bool taken = false;                     // A thread advances it.
+    bool mapped = false;                    // A scan has read the inputs already.
     int64_t tile = 0;                       // Elements of a tile.
     int64_t next = 0, done = 0, tiles = 0;  // Of the present phase.
   };
@@ -93,6 +94,7 @@ class Engine {
     int64_t number = 0;
     Tile* tile = nullptr;
     bool scan = false;  // What an advance gave.
+    bool mapped = false;
   };
 
   absl::Status WriteAll() {
@@ -143,10 +145,10 @@ class Engine {
       Tensor& tensor = *active_[i];
       if (tensor.phase == Phase::kAdvance && !tensor.taken) {
         tensor.taken = true;
-        return Task{active_[i], Phase::kAdvance, 0, nullptr, false};
+        return Task{active_[i], Phase::kAdvance, 0, nullptr, false, tensor.mapped};
       }
       if (tensor.phase == Phase::kScan && tensor.next < tensor.tiles) {
-        return Task{active_[i], Phase::kScan, tensor.next++, nullptr, false};
+        return Task{active_[i], Phase::kScan, tensor.next++, nullptr, false, tensor.mapped};
       }
       // Buffers are taken in the order of writing, so only when all tiles before are taken.
       if (tensor.phase == Phase::kBlend && i == 0 && !free_.empty()) {
@@ -158,7 +160,7 @@ class Engine {
         tile->bytes = std::move(free_.back());
         free_.pop_back();
         tiles_.push_back(std::move(tile));
-        Task task{active_[i], Phase::kBlend, number, tiles_.back().get(), false};
+        Task task{active_[i], Phase::kBlend, number, tiles_.back().get(), false, tensor.mapped};
         if (tensor.next == tensor.tiles) {
           active_.pop_front();
           wake_.notify_all();
@@ -172,7 +174,7 @@ class Engine {
     tensor->merge = MakeTensorMerge(*plans_[begun_++]);
     tensor->taken = true;
     active_.push_back(tensor);
-    return Task{tensor, Phase::kAdvance, 0, nullptr, false};
+    return Task{tensor, Phase::kAdvance, 0, nullptr, false, false};
   }
 
   void Do(Task* todo, Scratch* scratch) {
@@ -183,18 +185,18 @@ class Engine {
     } else if (task.phase == Phase::kScan) {
       const int64_t leaves = LeavesOfTile(merge);
       const int64_t first = task.number * leaves, end = std::min(merge.leaves(), first + leaves);
-      Prefetch(merge.plan(), first * merge.leaf(), std::min(merge.elements(), end * merge.leaf()));
+      if (!task.mapped) Prefetch(merge.plan(), first * merge.leaf(), std::min(merge.elements(), end * merge.leaf()));
       merge.Scan(first, end, scratch);
     } else {
-      BlendTile(&merge, scratch, task.tile);
+      BlendTile(&merge, task.mapped, scratch, task.tile);
     }
   }
 
-  void BlendTile(TensorMerge* merge, Scratch* scratch, Tile* tile) {
+  void BlendTile(TensorMerge* merge, bool mapped, Scratch* scratch, Tile* tile) {
     const TensorPlan& plan = merge->plan();
     const size_t bytes = DTypeBytes(plan.type);
     tile->bytes.resize(static_cast<size_t>(tile->end - tile->begin) * bytes);
-    Prefetch(plan, tile->begin, tile->end);
+    if (!mapped) Prefetch(plan, tile->begin, tile->end);
     std::vector<float>& out_room = scratch->out;
     out_room.resize(std::max(out_room.size(), static_cast<size_t>(merge->block())));
     float* out = out_room.data();
@@ -235,6 +237,7 @@ class Engine {
     }
     if (task.phase == Phase::kScan) {
       if (++tensor.done < tensor.tiles) return;
+      tensor.mapped = true;
       tensor.phase = Phase::kAdvance;
       tensor.taken = false;
     } else {

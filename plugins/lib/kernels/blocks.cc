@@ -4,6 +4,8 @@
 // Floats are rounded to the stored types with integer arithmetic, as dtype.h does: instructions that convert differ
 // from one instruction set to the next in what they do with NaN and subnormals. Counting by magnitude stays scalar
 // (vectors would collide), but whole vectors without a hit are passed over.
+#include <bit>
+
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "plugins/lib/kernels/blocks.cc"
 #include "hwy/foreach_target.h"  // Includes this file once more for each target.
@@ -267,9 +269,14 @@ void CountHigh(const float* x, size_t n, uint32_t* counts) { kPlainBlocks.count_
 
 void CountLow(const float* x, uint32_t high, size_t n, uint32_t* counts) {
   const size_t i = Vectors(n, [&](size_t at) HWY_ATTR {
-    const VU upper = hn::ShiftRight<16>(Magnitude(hn::LoadU(f, x + at)));
-    if (hn::AllFalse(u, hn::Eq(upper, hn::Set(u, high)))) return;
-    kPlainBlocks.count_low(x + at, high, hn::Lanes(f), counts);
+    const VU bits = Magnitude(hn::LoadU(f, x + at));
+    const auto hits = hn::Eq(hn::ShiftRight<16>(bits), hn::Set(u, high));
+    if (hn::AllFalse(u, hits)) return;
+    uint64_t mask = 0;
+    hn::StoreMaskBits(u, hits, reinterpret_cast<uint8_t*>(&mask));
+    for (; mask != 0; mask &= mask - 1) {
+      ++counts[std::bit_cast<uint32_t>(x[at + static_cast<size_t>(std::countr_zero(mask))]) & 0xffff];
+    }
   });
   kPlainBlocks.count_low(x + i, high, n - i, counts);
 }
