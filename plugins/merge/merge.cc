@@ -18,14 +18,13 @@ class JobSink : public Sink {
   JobSink(Job* job, uint64_t elements) : job_(job), elements_(elements) {}
 
   absl::Status Begin(const TensorPlan& plan) override {
-    phase_ = StrCat("merge ", plan.name);
     bytes_ = DTypeBytes(plan.type);
     return job_->BeginTensor(plan.name, DTypeName(plan.type), plan.shape);
   }
   absl::Status Write(std::string_view bytes) override {
     RETURN_IF_ERROR(job_->CheckStop());
     done_ += bytes.size() / bytes_;
-    job_->Progress(phase_, done_, elements_, "elements");
+    job_->Progress("merge", done_, elements_, "elements");
     return job_->Write(bytes.data(), bytes.size());
   }
   void Done(const TensorPlan& plan, int64_t begin, int64_t end) override {
@@ -40,7 +39,6 @@ class JobSink : public Sink {
  private:
   Job* const job_;
   const uint64_t elements_;
-  std::string phase_;
   size_t bytes_ = 1;
   uint64_t done_ = 0;
 };
