@@ -317,6 +317,15 @@ TEST_F(MergeTest, NumbersThatAreWrongTogetherAreFound) {
       Contains(HasSubstr("parameters.epsilon: density 0.9 with epsilon 0.15 for tensor")));
 }
 
+TEST_F(MergeTest, SlerpNeedsItsPlaceForEveryTensor) {
+  Input("base", Make(1));
+  Input("a", Make(2));
+  EXPECT_THAT(Check(R"(method: METHOD_SLERP base: "base" models { input: "a" }
+                       parameters { t { filter: "mlp" value: 0.5 } })"),
+              ElementsAre(HasSubstr("parameters.t: is not set for tensor \"model.embed_tokens.weight\"; slerp needs it "
+                                    "(and so 6 more)")));
+}
+
 TEST_F(MergeTest, ModelsThatDoNotFitAreFound) {
   Checkpoint other = Make(2);
   other.Remove("model.layers.3.mlp.up_proj.weight");

@@ -202,6 +202,11 @@ class Planner {
       return CheckReuse(out);
     }
     const Lookup lookup(row, top);
+    const bool wants_t = method_->method == v1::METHOD_SLERP || method_->method == v1::METHOD_NEARSWAP;
+    if (wants_t && lookup.Shared(&v1::Parameters::t, -1) < 0) {
+      findings_.AddFor("parameters.t", "none",
+                       StrCat("is not set for tensor \"", row.name, "\"; ", MethodName(spec_.method()), " needs it"));
+    }
     plan.settings = SettingsOf(*method_, lookup, job_.seed());
     if (differs) plan.base = SourceOf(*row.base);
     for (const Take& take : takes) plan.parts.push_back(PartOf(row, take, lookup));
