@@ -75,14 +75,15 @@ class Checker:
             raise AssertionError(f"a client ended with {client.returncode}: {out}{err}")
 
     def settle(self):
-        """Waits until every acknowledged job has ended, and looks at each."""
+        """Waits until every job has ended (one that was not acknowledged would race the next round's for its ref), and
+        looks at each that was acknowledged."""
         waiting = self.jobs - self.checked
 
         def ended():
             jobs = {job["id"]: job for job in self.editd.json("queue", "--all", "--limit", 0)}
             missing = [job for job in waiting if job not in jobs]
             assert not missing, f"acknowledged jobs are gone: {missing}"
-            return jobs if all(jobs[job]["state"] in FINAL for job in waiting) else None
+            return jobs if all(job["state"] in FINAL for job in jobs.values()) else None
 
         jobs = wait_for(ended, f"jobs {sorted(waiting)}")
         for number in waiting:
