@@ -14,6 +14,7 @@
 
 #include <chrono>
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -35,6 +36,12 @@ struct PluginRun {
   int64_t peak_kib = 0;  // Memory, mapped files included.
   double seconds = 0;
   std::string staging;
+  struct Place {
+    std::string pack;
+    uint64_t offset = 0;
+  };
+  std::map<std::string, Place> places;        // Where tensors lie, by id: this run's and its inputs'.
+  std::map<std::string, std::string> assets;  // Where files lie, by asset.
 
   std::string error() const { return reply.error().message(); }
   const v1::OutputTensor* Tensor(std::string_view name) const {
@@ -43,16 +50,19 @@ struct PluginRun {
     }
     return nullptr;
   }
-  // The bytes of a new tensor.
+  // The bytes of a tensor, new or an input's.
   std::string TensorBytes(std::string_view name) const {
     const v1::OutputTensor* tensor = Tensor(name);
     if (tensor == nullptr) return "no such tensor";
-    const auto pack = MappedFile::Open(staging + "/" + reply.pack_file());
-    return pack.ok() ? std::string(pack->view().substr(tensor->offset(), tensor->size())) : "no pack";
+    const auto place = places.find(tensor->id());
+    if (place == places.end()) return "no such bytes";
+    const auto pack = MappedFile::Open(place->second.pack);
+    return pack.ok() ? std::string(pack->view().substr(place->second.offset, tensor->size())) : "no pack";
   }
   std::string FileContent(std::string_view name) const {
     for (const v1::OutputFile& file : reply.files()) {
-      if (file.name() == name) return *ReadWholeFile(staging + "/" + file.file());
+      if (file.name() != name) continue;
+      return *ReadWholeFile(file.file().empty() ? assets.at(file.asset()) : staging + "/" + file.file());
     }
     return "no such file";
   }
@@ -79,24 +89,38 @@ class PluginDriver {
     return *this;
   }
   // The version that `run` made, as an input model.
-  PluginDriver& Model(const std::string& name, const PluginRun& run) {
+  PluginDriver& Model(const std::string& name, const PluginRun& run, const std::string& role = "", char version = '0') {
     v1::InputModel* model = input_.add_models();
     model->set_name(name);
-    model->set_version(std::string(64, '0'));
-    const uint32_t pack = Open(run.staging + "/" + run.reply.pack_file());
+    model->set_role(role);
+    model->set_version(std::string(64, version));
+    std::map<std::string, uint32_t> packs;
+    places_.insert(run.places.begin(), run.places.end());
+    assets_.insert(run.assets.begin(), run.assets.end());
     for (const v1::OutputTensor& made : run.reply.tensors()) {
+      // A run that a test made by hand has all in its own folder.
+      const auto known = run.places.find(made.id());
+      const PluginRun::Place place = known != run.places.end()
+                                         ? known->second
+                                         : PluginRun::Place{run.staging + "/" + run.reply.pack_file(), made.offset()};
+      places_.emplace(made.id(), place);
+      if (packs.count(place.pack) == 0) packs[place.pack] = Open(place.pack);
       v1::InputTensor* tensor = model->add_tensors();
       tensor->set_name(made.name());
       tensor->set_dtype(made.dtype());
       *tensor->mutable_shape() = made.shape();
       tensor->set_id(made.id());
-      tensor->set_fd(pack);
-      tensor->set_offset(made.offset());
+      tensor->set_fd(packs[place.pack]);
+      tensor->set_offset(place.offset);
       tensor->set_size(made.size());
     }
     for (const v1::OutputFile& made : run.reply.files()) {
       v1::InputFile* file = model->add_files();
-      *file = Describe(run.staging + "/" + made.file());
+      const auto known = run.assets.find(made.asset());
+      const std::string path = known != run.assets.end() ? known->second : run.staging + "/" + made.file();
+      *file = Describe(path);
+      file->set_asset(made.asset().empty() ? Sha256::Of(path).Hex() : made.asset());
+      assets_.emplace(file->asset(), path);
       file->set_name(made.name());
     }
     *model->mutable_attributes() = run.reply.attributes();
@@ -144,6 +168,15 @@ class PluginDriver {
       if (frame->has_log()) run.log.push_back(frame->log().text());
       if (frame->has_run()) {
         run.reply = frame->run();
+        run.places = places_;
+        run.assets = assets_;
+        for (const v1::OutputFile& made : run.reply.files()) {
+          if (!made.file().empty()) run.assets.insert_or_assign(made.asset(), staging + "/" + made.file());
+        }
+        for (const v1::OutputTensor& made : run.reply.tensors()) {
+          const PluginRun::Place place{staging + "/" + run.reply.pack_file(), made.offset()};
+          if (made.is_new()) run.places.insert_or_assign(made.id(), place);
+        }
         replied = true;
         break;
       }
@@ -223,6 +256,8 @@ class PluginDriver {
   }
 
   v1::JobInput input_;
+  std::map<std::string, PluginRun::Place> places_;  // Of the inputs' tensors.
+  std::map<std::string, std::string> assets_;       // Of the inputs' files.
   uint32_t threads_ = 2;
   std::vector<UniqueFd> fds_;
 };

@@ -161,9 +161,11 @@ void AddSubmitCommands(CLI::App* app, Session* session) {
   {
     auto options = std::make_shared<ImportOptions>();
     CLI::App* const command =
-        AddCommand(app, "import", "Bring a model into the store: a GGUF file or a Hugging Face folder", kModels,
-                   "editctl import smollm2-135m-instruct-q8_0.gguf --as smol --store-as bf16");
-    command->add_option("source", options->source, "A GGUF file, or a folder with config.json and safetensors")
+        AddCommand(app, "import", "Bring a model into the store: a GGUF file, a Hugging Face folder or a PEFT adapter",
+                   kModels, "editctl import smollm2-135m-instruct-q8_0.gguf --as smol --store-as bf16");
+    command
+        ->add_option("source", options->source,
+                     "A GGUF file, or a folder with config.json (or adapter_config.json) and safetensors")
         ->type_name("FILE")
         ->required();
     command->add_option("--as", options->ref, "The ref that shall point at it")->type_name("REF")->required();

@@ -12,6 +12,8 @@ find_package(PkgConfig REQUIRED)
 find_package(RocksDB REQUIRED)
 find_package(yaml-cpp REQUIRED)
 pkg_check_modules(simdjson REQUIRED IMPORTED_TARGET simdjson)
+pkg_check_modules(editd_re2 REQUIRED IMPORTED_TARGET re2)  # Not "re2": gRPC looks for that itself.
 pkg_check_modules(seccomp REQUIRED IMPORTED_TARGET libseccomp)
+find_package(Eigen3 3.4 REQUIRED NO_MODULE)
 find_program(EDITD_PROTOC protoc REQUIRED)
 find_program(EDITD_GRPC_PLUGIN grpc_cpp_plugin REQUIRED)

@@ -1,4 +1,5 @@
-// The plugin "export": a version becomes a Hugging Face folder. Page: README.md beside this file.
+// The plugin "export": a version becomes a Hugging Face folder, an adapter a folder of PEFT's. Page: README.md beside
+// this file.
 //
 // The files are written, then read back and compared with the version: that is the oracle, and what it compares are the
 // bytes on disk.
@@ -26,7 +27,7 @@ class Export : public Plugin<v1::ExportSpec, v1::ExportResult> {
     for (const Tensor& tensor : job.model().tensors) bytes += tensor.size;
     for (const File& file : job.model().files) bytes += file.size;
     job.Estimate(64 << 20, bytes);
-    if (job.model().FindFile("config.json") == nullptr) {
+    if (!IsAdapter(job.model()) && job.model().FindFile("config.json") == nullptr) {
       job.Finding("", StrCat("\"", job.model().name, "\" has no config.json, so no other program could open it"));
     }
     return absl::OkStatus();

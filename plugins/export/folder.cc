@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <map>
 
+#include "plugins/lib/formats/adapter.h"
 #include "plugins/lib/formats/checkpoint.h"
 #include "plugins/lib/formats/convert.h"
 #include "plugins/lib/formats/json.h"
@@ -23,6 +24,7 @@ class Planner {
 
   absl::StatusOr<Folder> Plan() {
     RETURN_IF_ERROR(ReadTensors());
+    if (IsAdapter(model_)) return PlanAdapter();
     RETURN_IF_ERROR(PlanConfig());
     for (const File& file : model_.files) {
       // Files of ours ("editd_id_map.i32") mean nothing to others.
@@ -39,6 +41,7 @@ class Planner {
     return absl::FailedPreconditionError(StrCat("\"", model_.name, "\": ", pieces...));
   }
   absl::Status ReadTensors();
+  absl::StatusOr<Folder> PlanAdapter();
   absl::Status PlanConfig();
   absl::Status PlanHead(Json* config);
   DType MainDType() const;
@@ -57,6 +60,21 @@ absl::Status Planner::ReadTensors() {
     entries_.push_back({std::string(tensor.name), *dtype, {tensor.shape.begin(), tensor.shape.end()}, 0, tensor.size});
   }
   return absl::OkStatus();
+}
+
+// As PEFT's save_pretrained writes it: the configuration byte for byte, all tensors in one file.
+absl::StatusOr<Folder> Planner::PlanAdapter() {
+  if (model_.FindFile(formats::kAdapterConfig) == nullptr) {
+    return Error("has no ", formats::kAdapterConfig, ", so PEFT could not open it");
+  }
+  for (const File& file : model_.files) folder_.files.emplace_back(std::string(file.name), std::string(file.content));
+  Shard shard;
+  shard.name = formats::kAdapterWeights;
+  for (const SafetensorsEntry& entry : entries_) folder_.weight_bytes += entry.size;
+  shard.entries = std::move(entries_);
+  shard.head = formats::LayOutSafetensors(&shard.entries, {{"format", "pt"}});
+  folder_.shards.push_back(std::move(shard));
+  return std::move(folder_);
 }
 
 DType Planner::MainDType() const {
@@ -143,6 +161,8 @@ void Planner::PlanShards() {
 }
 
 }  // namespace
+
+bool IsAdapter(const Model& model) { return model.Attribute("kind") == "adapter"; }
 
 absl::StatusOr<Folder> PlanFolder(const Model& model, uint64_t max_shard_bytes) {
   return Planner(model, max_shard_bytes).Plan();

@@ -26,6 +26,9 @@ struct Folder {
   std::vector<std::string> remarks;
 };
 
+// True for a version that is no model, but a LoRA adapter: it becomes a folder of PEFT's.
+bool IsAdapter(const Model& model);
+
 // FAILED_PRECONDITION if the version contradicts itself: a configuration for another number of tokens, a head that is
 // said to be the embedding and is not.
 absl::StatusOr<Folder> PlanFolder(const Model& model, uint64_t max_shard_bytes);

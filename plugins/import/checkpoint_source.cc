@@ -14,26 +14,6 @@ namespace {
 // What the decoder in plugins/lib/nn can run.
 constexpr std::string_view kKnown[] = {"LlamaForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM"};
 
-TensorSource Source(const formats::CheckpointTensor& tensor, v1::StoreAs store_as) {
-  TensorSource out;
-  out.name = tensor.name;
-  out.shape = tensor.shape;
-  out.dtype = StoredAs(store_as, tensor.dtype, tensor.shape);
-  out.elements = tensor.bytes.size() / DTypeBytes(tensor.dtype);
-  out.bytes = tensor.bytes;
-  if (out.dtype == tensor.dtype) return out;
-  const char* data = tensor.bytes.data();
-  const DType own = tensor.dtype;
-  const formats::GgmlType type = own == DType::kF32   ? formats::GgmlType::kF32
-                                 : own == DType::kF16 ? formats::GgmlType::kF16
-                                                      : formats::GgmlType::kBF16;
-  out.fill = [=](uint64_t first, uint64_t count, float* to) {
-    formats::ToFloats(own, data + first * DTypeBytes(own), count, to);
-  };
-  out.reference = [=](uint64_t element) { return formats::DequantizeElement(type, data, element); };
-  return out;
-}
-
 void DescribeVocabulary(const formats::Checkpoint& checkpoint, std::string_view name, Understood* out) {
   const auto embedding = std::find_if(checkpoint.tensors.begin(), checkpoint.tensors.end(),
                                       [](const auto& tensor) { return tensor.name == formats::kEmbedding; });
@@ -65,6 +45,26 @@ void DescribeVocabulary(const formats::Checkpoint& checkpoint, std::string_view 
 }
 
 }  // namespace
+
+TensorSource Source(const formats::CheckpointTensor& tensor, v1::StoreAs store_as) {
+  TensorSource out;
+  out.name = tensor.name;
+  out.shape = tensor.shape;
+  out.dtype = StoredAs(store_as, tensor.dtype, tensor.shape);
+  out.elements = tensor.bytes.size() / DTypeBytes(tensor.dtype);
+  out.bytes = tensor.bytes;
+  if (out.dtype == tensor.dtype) return out;
+  const char* data = tensor.bytes.data();
+  const DType own = tensor.dtype;
+  const formats::GgmlType type = own == DType::kF32   ? formats::GgmlType::kF32
+                                 : own == DType::kF16 ? formats::GgmlType::kF16
+                                                      : formats::GgmlType::kBF16;
+  out.fill = [=](uint64_t first, uint64_t count, float* to) {
+    formats::ToFloats(own, data + first * DTypeBytes(own), count, to);
+  };
+  out.reference = [=](uint64_t element) { return formats::DequantizeElement(type, data, element); };
+  return out;
+}
 
 absl::StatusOr<Understood> UnderstandCheckpoint(const std::vector<formats::NamedBytes>& folder, std::string_view name,
                                                 v1::StoreAs store_as) {

@@ -1,4 +1,5 @@
-// The plugin "import": a GGUF file or a Hugging Face folder becomes a version. Page: README.md beside this file.
+// The plugin "import": a GGUF file, a Hugging Face folder or a PEFT adapter becomes a version. Page: README.md beside
+// this file.
 #include <algorithm>
 #include <array>
 #include <atomic>
@@ -8,6 +9,7 @@
 #include "editd/plugins/importer/v1/import.pb.h"
 #include "plugins/import/source.h"
 #include "plugins/import/tile_stream.h"
+#include "plugins/lib/formats/adapter.h"
 #include "plugins/lib/formats/convert.h"
 #include "storage/base/status.h"
 #include "storage/base/strings.h"
@@ -43,7 +45,7 @@ class Import : public Plugin<v1::ImportSpec, v1::ImportResult> {
   absl::Status Check(const v1::ImportSpec& spec, Job& job) override {
     const std::vector<File> files = job.FilesOf(spec.source());
     if (spec.source().empty() || files.empty()) {
-      job.Finding("source", "names nothing to import; give a GGUF file or a Hugging Face folder");
+      job.Finding("source", "names nothing to import; give a GGUF file, a Hugging Face folder or a PEFT adapter");
       return absl::OkStatus();
     }
     if (!v1::StoreAs_IsValid(spec.store_as())) {
@@ -52,10 +54,15 @@ class Import : public Plugin<v1::ImportSpec, v1::ImportResult> {
     uint64_t bytes = 0;
     for (const File& file : files) bytes += file.size;
     if (IsFolder(files)) {
-      const bool has_config =
-          std::any_of(files.begin(), files.end(), [](const File& f) { return f.name == "config.json"; });
-      if (!has_config &&
-          std::none_of(files.begin(), files.end(), [](const File& f) { return f.name == "adapter_config.json"; })) {
+      const auto has = [&](std::string_view name) {
+        return std::any_of(files.begin(), files.end(), [&](const File& f) { return f.name == name; });
+      };
+      if (!has("config.json") && has(formats::kAdapterConfig)) {
+        if (!has(formats::kAdapterWeights) && has("adapter_model.bin")) {
+          job.Finding("source", StrCat("\"", NameOf(files), "\" has its weights in adapter_model.bin, a pickle file, ",
+                                       "which is not read; convert it to ", formats::kAdapterWeights));
+        }
+      } else if (!has("config.json")) {
         job.Finding("source", StrCat("\"", NameOf(files), "\" has no config.json; is it a Hugging Face model folder?"));
       }
       job.Estimate(kMemory, 2 * bytes);
@@ -105,7 +112,13 @@ class Import : public Plugin<v1::ImportSpec, v1::ImportResult> {
     const std::string_view name = NameOf(files);
     if (IsFolder(files)) {
       std::vector<formats::NamedBytes> folder;
-      for (const File& file : files) folder.push_back({file.name, file.content});
+      bool is_model = false, is_adapter = false;
+      for (const File& file : files) {
+        folder.push_back({file.name, file.content});
+        is_model |= file.name == "config.json";
+        is_adapter |= file.name == formats::kAdapterConfig;
+      }
+      if (is_adapter && !is_model) return UnderstandAdapter(folder, name, store_as);
       return UnderstandCheckpoint(folder, name, store_as);
     }
     for (const std::string_view end : {".bin", ".pt", ".pth", ".pkl"}) {
@@ -151,5 +164,5 @@ DType MainDType(const std::vector<TensorSource>& tensors) {
 
 EDIT_PLUGIN("import", editd::importer::Import,
             {.version = "1.0.0",
-             .summary = "takes a GGUF file or a Hugging Face folder into the store",
+             .summary = "takes a GGUF file, a Hugging Face folder or a PEFT adapter into the store",
              .makes_version = true});

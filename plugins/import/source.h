@@ -40,6 +40,13 @@ absl::StatusOr<Understood> UnderstandGguf(std::string_view bytes, std::string_vi
 absl::StatusOr<Understood> UnderstandCheckpoint(const std::vector<formats::NamedBytes>& folder, std::string_view name,
                                                 v1::StoreAs store_as);
 
+// A folder of PEFT's; it has an adapter_config.json. The same.
+absl::StatusOr<Understood> UnderstandAdapter(const std::vector<formats::NamedBytes>& folder, std::string_view name,
+                                             v1::StoreAs store_as);
+
+// A tensor of a checkpoint, stored as asked.
+TensorSource Source(const formats::CheckpointTensor& tensor, v1::StoreAs store_as);
+
 // The type to store a tensor in that is `own` in its source (F32 if it was quantised).
 DType StoredAs(v1::StoreAs store_as, DType own, const std::vector<int64_t>& shape);
 

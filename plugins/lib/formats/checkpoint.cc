@@ -65,7 +65,7 @@ absl::Status Reader::ReadFiles() {
   const auto config = by_name_.find(kConfig);
   if (config == by_name_.end()) {
     if (by_name_.count("adapter_config.json") != 0) {
-      return Error("is an adapter (adapter_config.json), not a model; adapters cannot be imported yet");
+      return Error("is an adapter (adapter_config.json), not a model");
     }
     return Error("has no config.json; is it a Hugging Face model folder?");
   }
