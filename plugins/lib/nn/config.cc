@@ -202,6 +202,10 @@ absl::Status ReadRopes(const Json& config, const Family& family, const std::vect
   }
   static const Json kNone;
   const auto of = [&](const char* kind) -> const Json& { return parameters.is_null() ? kNone : At(parameters, kind); };
+  // transformers looks for yarn's "truncate" one level up, where it finds none.
+  for (const Json* whole : {&scaling, &of("full_attention")}) {
+    if (whole->is_object() && At(*whole, "truncate") == false) return NotComputed("truncate", false);
+  }
   ASSIGN_OR_RETURN(setting.theta, Real(config, "rope_theta", 1e6));
   ASSIGN_OR_RETURN(const Rope whole, ParseRope(scaling.is_null() ? of("full_attention") : scaling, setting));
   setting.key = "rope_parameters";

@@ -99,6 +99,9 @@ TEST(DecoderConfig, WhatIsNotComputedIsRefusedByName) {
               HasSubstr("use_bidirectional_attention"));
   EXPECT_THAT(Refusal(With(Gemma("Gemma3ForCausalLM"), "rope_parameters", {{"rope_theta", 1e4}})),
               HasSubstr("rope_parameters.rope_theta"));
+  EXPECT_THAT(Refusal(With(Gemma("Gemma3ForCausalLM"), "rope_scaling",
+                           {{"rope_type", "yarn"}, {"factor", 4.0}, {"truncate", false}})),
+              HasSubstr("truncate"));
 }
 
 TEST(DecoderConfig, QwensWindowCountsOnlyWhenUsed) {

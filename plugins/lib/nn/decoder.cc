@@ -70,19 +70,18 @@ absl::Status Decoder::Run(std::span<const std::span<const int32_t>> sequences, s
     const Part& part = parts_[p];
     out->first.push_back(part.first_row);
     const int64_t end = part.start + static_cast<int64_t>(part.ids.size());
-    for (int64_t first = part.start, next; first < end; first = next) {
-      next = std::min(end, (first / kAttentionRows + 1) * kAttentionRows);
-      const int64_t at =
-          (part.first_row + first - part.start) * config_.heads * config_.head_dim * BytesOf(options_.compute);
-      for (int64_t h = 0; h < config_.kv_heads; ++h) {
+    const int64_t width = config_.heads * config_.head_dim * BytesOf(options_.compute);
+    for (int64_t h = 0; h < config_.kv_heads; ++h) {
+      // Blocks of one head in a row, for they read the same keys. The last positions see the most of them: they go
+      // first, so that no thread is left with them alone.
+      for (int64_t next = end, first; next > part.start; next = first) {
+        first = std::max(part.start, (next - 1) / kAttentionRows * kAttentionRows);
+        const int64_t at = (part.first_row + first - part.start) * width;
         tasks.push_back(
             {static_cast<int64_t>(p), {h, first, next - first, queries_.As<char>() + at, attended_.As<char>() + at}});
       }
     }
   }
-  // The last positions see the most keys: they go first, so that no thread is left with them alone.
-  std::stable_sort(tasks.begin(), tasks.end(),
-                   [](const Task& a, const Task& b) { return a.block.first > b.block.first; });
 
   const int64_t chunks = (rows + kBlockRows - 1) / kBlockRows;
   const int64_t layers = config_.layers;
