@@ -38,6 +38,7 @@ void WatchView::OnEvent(const v1::Event& event) {
     case v1::Event::kLog: {
       if (target_.quiet) break;
       const v1::LogLine& log = event.log();
+      if (log.level() == v1::LogLine::LEVEL_DEBUG) break;  // editctl logs has it.
       const bool error = log.level() == v1::LogLine::LEVEL_ERROR;
       const bool warning = log.level() == v1::LogLine::LEVEL_WARNING;
       const std::string_view mark = error ? "error: " : warning ? "warning: " : "";

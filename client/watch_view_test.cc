@@ -61,6 +61,15 @@ class WatchViewTest : public ::testing::Test {
   std::string written_;
 };
 
+TEST_F(WatchViewTest, LinesForProgramsAreLeftOut) {
+  WatchView view = Make(/*terminal=*/false);
+  v1::Event event = Log("text 0 \"piece\"");
+  event.mutable_log()->set_level(v1::LogLine::LEVEL_DEBUG);
+  view.OnEvent(event);
+  view.OnEvent(Log("for people"));
+  EXPECT_EQ(written_, "  for people\n");
+}
+
 TEST_F(WatchViewTest, PipeGetsProgressEachTenSecondsOrTenPercent) {
   WatchView view = Make(/*terminal=*/false);
   for (int i = 0; i <= 1000; ++i) {  // 100 s, of which each second is one percent.

@@ -1,4 +1,4 @@
-#include "client/commands/commands.h"
+#include "client/commands/chat.h"
 
 #include <CLI/CLI.hpp>
 
@@ -43,6 +43,7 @@ void AddAllCommands(CLI::App* app, Session* session) {
   AddMergeCommand(app, session);
   AddLogCommand(app, session);
   AddDiffCommand(app, session);
+  AddChatCommand(app, session);
   AddPluginCommands(app, session);
   AddStoreCommands(app, session);
   AddDaemonCommands(app, session);

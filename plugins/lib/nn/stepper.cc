@@ -1,7 +1,5 @@
 #include "plugins/lib/nn/stepper.h"
 
-#include <sched.h>
-
 #include <algorithm>
 #include <cstring>
 
@@ -12,11 +10,18 @@ namespace editd::nn {
 namespace {
 
 constexpr int64_t kStep = 32;  // Products over positions go by multiples of this, as key_values.h has room for them.
+constexpr int kSpins = 4000;   // Some tens of microseconds.
 constexpr int kPhases = 5;     // Of a layer: projections, attention, output, MLP in, MLP out.
 
 TensorView FirstRows(TensorView matrix, int64_t rows) {
   matrix.shape[0] = std::min(matrix.shape[0], rows);
   return matrix;
+}
+
+int ThreadsFor(const Decoder& decoder) {
+  constexpr int64_t kWorthMeeting = 1 << 18;  // Weights of a layer.
+  const int64_t weights = decoder.config().hidden_size * decoder.config().intermediate_size * 3;
+  return weights < kWorthMeeting ? 1 : std::max(1, decoder.threads());
 }
 
 inline void Pause() {
@@ -36,16 +41,15 @@ class Stepper::Barrier {
     if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == threads_) {
       arrived_.store(0, std::memory_order_relaxed);
       turn_.store(turn + 1, std::memory_order_release);
+      turn_.notify_all();
       return;
     }
-    // Long enough for the others' work; beyond it somebody was put aside, and may need this processor.
-    for (int spins = 0; turn_.load(std::memory_order_acquire) == turn; ++spins) {
-      if (spins < 4000) {
-        Pause();
-      } else {
-        ::sched_yield();
-      }
+    // Long enough for the others' work. Beyond it somebody was put aside, and may need this processor.
+    for (int spins = 0; spins < kSpins; ++spins) {
+      if (turn_.load(std::memory_order_acquire) != turn) return;
+      Pause();
     }
+    turn_.wait(turn, std::memory_order_acquire);
   }
 
  private:
@@ -58,9 +62,10 @@ struct Stepper::Own {
   Buffer residual, x, queries, scores, weights, result, gate, up;
 };
 
-Stepper::Stepper(const Decoder* decoder, int64_t rows)
+Stepper::Stepper(const Decoder* decoder, int64_t rows, int threads)
     : decoder_(*decoder),
       gemm_(PortableBlockGemm(decoder->compute())),
+      threads_(threads > 0 ? threads : ThreadsFor(*decoder)),
       head_(decoder->compute(), {FirstRows(decoder->head(), rows)}, decoder->threads()),
       taken_(decoder->config().layers * kPhases + 1) {}
 
@@ -110,9 +115,8 @@ absl::Status Stepper::Step(std::span<const Entry> entries, float* logits) {
   act_.Reserve(count * config.intermediate_size * bytes);
   out_.Reserve(count * config.hidden_size * sizeof(float));
   for (auto& taken : taken_) taken.store(0, std::memory_order_relaxed);
-  const int threads = std::max(1, decoder_.threads());
-  Barrier barrier(threads);
-  ForEach(threads, threads, [&](int64_t) {
+  Barrier barrier(threads_);
+  ForEach(threads_, threads_, [&](int64_t) {
     static thread_local Own own;
     Work(entries, logits, &own, &barrier);
   });
@@ -127,8 +131,7 @@ void Stepper::Logits(std::span<const void* const> hidden, float* logits) {
     Buffer x(count * width);
     for (int64_t i = 0; i < count; ++i) std::memcpy(x.As<char>() + i * width, hidden[first + i], width);
     taken_[0].store(0, std::memory_order_relaxed);
-    const int threads = std::max(1, decoder_.threads());
-    ForEach(threads, threads, [&](int64_t) { Head(count, x.As<void>(), logits + first * rows(), 0); });
+    ForEach(threads_, threads_, [&](int64_t) { Head(count, x.As<void>(), logits + first * rows(), 0); });
   }
 }
 

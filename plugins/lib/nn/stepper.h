@@ -2,8 +2,8 @@
 //
 // A step reads every weight once and computes little, so memory sets its pace: matrices are walked block by block by
 // whichever thread is free, with the plain vector kernels, which stream as fast as the memory gives. The threads meet
-// five times a layer, at a barrier that spins: that is too often to put them to sleep. Each keeps the residual stream
-// for itself, so nobody waits for a sum that another makes.
+// five times a layer, at a barrier that spins for a while before it sleeps. Each keeps the residual stream for
+// itself, so nobody waits for a sum that another makes.
 //
 // The layers are the decoder's own (DecoderLayer), with all that a family's config can say. A sequence's logits have
 // the same bits whatever steps beside it and on however many threads. They are not those of Decoder::Run to the last
@@ -25,8 +25,9 @@ namespace editd::nn {
 class Stepper {
  public:
   // Logits are those of the head's first `rows` rows: rows after them are padding. The head is packed once more beside
-  // the decoder, which must outlive this.
-  Stepper(const Decoder* decoder, int64_t rows);
+  // the decoder, which must outlive this. Threads: 0 means the decoder's, or one if the layers are so small that
+  // meeting would take longer than the work.
+  Stepper(const Decoder* decoder, int64_t rows, int threads = 0);
 
   struct Entry {
     int32_t token;
@@ -55,6 +56,7 @@ class Stepper {
 
   const Decoder& decoder_;
   const BlockGemm gemm_;
+  const int threads_;
   PackedMatrix head_;
   Rotations rotations_;
   std::vector<std::atomic<int64_t>> taken_;                // By phase.

@@ -99,7 +99,7 @@ TEST_P(EachFamily, BitsDependOnNeitherNeighboursNorThreads) {
     const std::vector<int32_t>& ids = golden_.ids[1];
     const int64_t width = config_.vocab_size;
     const std::vector<float> alone = Steps(one.get(), ids, 3);
-    Stepper stepper(three.get(), width);
+    Stepper stepper(three.get(), width, 3);
     KeyValueCache cache, others[4];
     HiddenStates hidden;
     const std::span<const int32_t> prompt[] = {{ids.data(), 3}};

@@ -1,0 +1,97 @@
+#include "plugins/generate/prompts.h"
+
+#include "plugins/lib/text/unicode.h"
+#include "storage/base/status.h"
+#include "storage/base/strings.h"
+
+namespace editd::generate {
+namespace {
+
+absl::Status CheckMessages(const Json& messages, const std::string& where) {
+  if (!messages.is_array() || messages.empty()) {
+    return absl::InvalidArgumentError(StrCat(where, ": \"messages\" is no list of messages"));
+  }
+  for (size_t i = 0; i < messages.size(); ++i) {
+    if (!messages[i].is_object() || !messages[i].contains("role") || !messages[i]["role"].is_string()) {
+      return absl::InvalidArgumentError(StrCat(where, ": message ", i, " has no \"role\""));
+    }
+    if (!messages[i].contains("content")) {
+      return absl::InvalidArgumentError(StrCat(where, ": message ", i, " has no \"content\""));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ReadLine(std::string_view line, const std::string& where, std::vector<Prompt>* prompts) {
+  const Json json = Json::parse(line, nullptr, /*allow_exceptions=*/false);
+  if (!json.is_object()) return absl::InvalidArgumentError(StrCat(where, ": is no JSON object"));
+  if (json.contains("messages")) {
+    RETURN_IF_ERROR(CheckMessages(json["messages"], where));
+    prompts->push_back({where, "", json["messages"]});
+    return absl::OkStatus();
+  }
+  for (const char* field : {"prompt", "text"}) {
+    if (!json.contains(field)) continue;
+    if (!json[field].is_string()) return absl::InvalidArgumentError(StrCat(where, ": \"", field, "\" is no text"));
+    prompts->push_back({where, json[field].get<std::string>(), nullptr});
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(StrCat(where, ": has none of \"messages\", \"prompt\" and \"text\""));
+}
+
+}  // namespace
+
+absl::Status ReadPromptFile(std::string_view where, std::string_view path, std::string_view content,
+                            std::vector<Prompt>* prompts) {
+  const size_t invalid = text::FirstInvalidUtf8(content);
+  if (invalid < content.size()) {
+    return absl::InvalidArgumentError(StrCat(where, ": \"", path, "\" is not UTF-8 at byte ", invalid));
+  }
+  if (!path.ends_with(".jsonl")) {
+    prompts->push_back({std::string(where), std::string(content), nullptr});
+    return absl::OkStatus();
+  }
+  size_t number = 0;
+  for (size_t begin = 0; begin < content.size();) {
+    const size_t end = std::min(content.find('\n', begin), content.size());
+    std::string_view line = content.substr(begin, end - begin);
+    begin = end + 1;
+    ++number;
+    if (line.find_first_not_of(" \t\r") == std::string_view::npos) continue;
+    RETURN_IF_ERROR(ReadLine(line, StrCat(where, ": line ", number, " of ", path), prompts));
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::vector<int32_t>> Encode(const Prompt& prompt, const PromptForm& form) {
+  std::string text = prompt.text;
+  const bool conversation = !prompt.messages.is_null();
+  if (!conversation && text.empty()) {
+    return absl::InvalidArgumentError(StrCat(prompt.where, ": is empty; there is nothing to go on from"));
+  }
+  if (form.chat == nullptr && conversation) {
+    return absl::InvalidArgumentError(
+        StrCat(prompt.where, ": a conversation needs the chat template, which raw: true leaves out"));
+  }
+  if (form.chat != nullptr) {
+    Json messages = conversation ? prompt.messages : Json::array({{{"role", "user"}, {"content", text}}});
+    RETURN_IF_ERROR(CheckMessages(messages, prompt.where));
+    if (!form.system.empty() && messages[0]["role"] != "system") {
+      messages.insert(messages.begin(), Json{{"role", "system"}, {"content", form.system}});
+    }
+    auto rendered = form.chat->Render(messages, /*reply=*/true, form.variables);
+    if (!rendered.ok()) return Annotate(rendered.status(), prompt.where);
+    text = std::move(rendered->text);
+  }
+  // A template writes its special tokens itself.
+  const auto ids = form.tokenizer->Encode(text, /*add_special_tokens=*/form.chat == nullptr);
+  if (ids.empty())
+    return absl::InvalidArgumentError(StrCat(prompt.where, ": has no tokens; there is nothing to go on from"));
+  if (static_cast<int64_t>(ids.size()) > form.context) {
+    return absl::InvalidArgumentError(StrCat(prompt.where, ": ", ids.size(), " tokens are more than the ", form.context,
+                                             " positions that ", form.model, " knows; shorten it"));
+  }
+  return std::vector<int32_t>(ids.begin(), ids.end());
+}
+
+}  // namespace editd::generate

@@ -1,0 +1,45 @@
+// Prompts: from what a spec says to token ids.
+#ifndef EDITD_PLUGINS_GENERATE_PROMPTS_H_
+#define EDITD_PLUGINS_GENERATE_PROMPTS_H_
+
+#include <cstdint>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "plugins/lib/jinja/chat_template.h"
+#include "plugins/lib/text/tokenizer.h"
+
+namespace editd::generate {
+
+using Json = nlohmann::ordered_json;
+
+// One prompt as it was given, and where, for messages.
+struct Prompt {
+  std::string where;  // "params.prompt[0]", "params.file[1].path: line 3 of q.jsonl"
+  std::string text;   // Or:
+  Json messages;      // An array; null if there is a text.
+};
+
+// Adds the prompts of a file: of JSON lines "messages", "prompt" or "text", else the whole text. INVALID_ARGUMENT tells
+// the line.
+absl::Status ReadPromptFile(std::string_view where, std::string_view path, std::string_view content,
+                            std::vector<Prompt>* prompts);
+
+// How prompts become token ids.
+struct PromptForm {
+  const text::Tokenizer* tokenizer;
+  const jinja::ChatTemplate* chat;  // Null: texts are taken as they stand, and a conversation is an error.
+  std::string system;               // Before conversations that have none; may be empty.
+  Json variables;                   // Of the template.
+  std::string model;                // For messages.
+  int64_t context;                  // Tokens that the model knows.
+};
+
+// INVALID_ARGUMENT if a prompt is empty, is longer than the context or is refused by the template; says which.
+absl::StatusOr<std::vector<int32_t>> Encode(const Prompt& prompt, const PromptForm& form);
+
+}  // namespace editd::generate
+
+#endif  // EDITD_PLUGINS_GENERATE_PROMPTS_H_
