@@ -4,8 +4,9 @@
 // unfinished jobs, and young ones. A root keeps its manifest, so its tensors, so their packs, and its files. An
 // ancestor is not kept by its descendants: what is shared is shared by tensors, and the lineage stays as a tombstone.
 // Jobs keep assets: an unfinished one its files; a finished one its files as long as the version that it made lives (so
-// that it can be made again), and what it exported for the grace period, in which the client fetches it. A pack goes
-// only as a whole. Rows go first, in one batch, then the files.
+// that it can be made again), and what it exported for the grace period, in which the client fetches it; exported
+// measurements as long as a version lives that they are of. A pack goes only as a whole. Rows go first, in one batch,
+// then the files.
 #include <unistd.h>
 
 #include <algorithm>
@@ -18,6 +19,9 @@
 
 namespace editd::storage {
 namespace {
+
+// What the names of exported files begin with that tell of the job's inputs (plugins/sdk/ABI.md).
+constexpr std::string_view kMeasured = "measured-";
 
 std::string Printed(absl::Time time) { return absl::FormatTime("%Y-%m-%d %H:%M", time, absl::LocalTimeZone()); }
 
@@ -67,8 +71,8 @@ class Marks {
           for (const editd::v1::FileEntry& file : binding.entries()) KeepAsset(file);
         }
       }
-      if (KeepsExports(job)) {
-        for (const editd::v1::FileEntry& file : job.exported()) KeepAsset(file);
+      for (const editd::v1::FileEntry& file : job.exported()) {
+        if (KeepsExport(job, file)) KeepAsset(file);
       }
       return absl::OkStatus();
     });
@@ -76,9 +80,17 @@ class Marks {
 
   bool KeepsFiles(const editd::v1::Job& job) const {
     const absl::StatusOr<Id> output = Id::FromHex(job.output_version());
-    return KeepsExports(job) || (output.ok() && Alive(*output));
+    return IsActiveOrYoung(job) || (output.ok() && Alive(*output));
   }
-  bool KeepsExports(const editd::v1::Job& job) const { return IsActive(job) || job.ended().seconds() >= before_; }
+  // A measurement stays as long as a version that it is of.
+  bool KeepsExport(const editd::v1::Job& job, const editd::v1::FileEntry& file) const {
+    if (IsActiveOrYoung(job)) return true;
+    return file.name().starts_with(kMeasured) &&
+           std::any_of(job.input_versions().begin(), job.input_versions().end(), [this](const std::string& input) {
+             const absl::StatusOr<Id> version = Id::FromHex(input);
+             return version.ok() && Alive(*version);
+           });
+  }
 
   bool Alive(const Id& version) const { return reasons_.contains(version); }
   const std::vector<std::string>& Reasons(const Id& version) const { return reasons_.at(version); }
@@ -88,6 +100,7 @@ class Marks {
   int64_t before() const { return before_; }
 
  private:
+  bool IsActiveOrYoung(const editd::v1::Job& job) const { return IsActive(job) || job.ended().seconds() >= before_; }
   void Keep(const std::string& version, std::string reason) {
     const absl::StatusOr<Id> id = Id::FromHex(version);
     if (id.ok()) reasons_[*id].push_back(std::move(reason));
@@ -291,7 +304,7 @@ absl::Status ExplainAsset(const Parts& parts, const Marks& marks, const Id& asse
       }
     }
     for (const editd::v1::FileEntry& file : job.exported()) {
-      if (file.asset() == hex && marks.KeepsExports(job))
+      if (file.asset() == hex && marks.KeepsExport(job, file))
         reasons->push_back(StrCat("job ", job.id(), " exported it as ", file.name()));
     }
     return absl::OkStatus();

@@ -148,6 +148,27 @@ TEST_F(GarbageTest, FilesStayAsLongAsTheVersionThatWasMadeFromThem) {
   EXPECT_FALSE(store().HasAsset(exported.id));
 }
 
+TEST_F(GarbageTest, AMeasurementStaysAsLongAsAVersionThatItIsOf) {
+  const Id first = Publish({{{"a", "1"}}, {}, {}, "1"}, "smol");
+  const Id second = Publish({{{"a", "2"}}, {}, {}, "2"}, "other");
+  ASSERT_OK_AND_ASSIGN(const Store::Asset measured, store().PutAssetBytes("bits", "measured-documents.jsonl"));
+  editd::v1::Job job = FinishedJob(5);
+  job.add_input_versions(first.Hex());
+  job.add_input_versions(second.Hex());
+  job.add_exported()->set_asset(measured.id.Hex());
+  job.mutable_exported(0)->set_name("measured-documents.jsonl");
+  ASSERT_OK(store().PutJob(job));
+  ASSERT_OK(store().MoveRef("smol", std::nullopt, Id{}, {}));
+  now_ += absl::Hours(24 * 30);
+  EXPECT_THAT(Kinds(Collect()), UnorderedElementsAre(GarbageKind::kVersion, GarbageKind::kPack));
+  EXPECT_TRUE(store().HasAsset(measured.id));
+  EXPECT_THAT(*store().WhyAlive(measured.id.Hex()), ElementsAre("job 5 exported it as measured-documents.jsonl"));
+  ASSERT_OK(store().MoveRef("other", std::nullopt, Id{}, {}));
+  now_ += absl::Hours(24 * 30);
+  Collect();
+  EXPECT_FALSE(store().HasAsset(measured.id));
+}
+
 TEST_F(GarbageTest, APackThatIsDeadInPartStays) {
   const Id base = Publish({{{"a", std::string(1000, 'a')}, {"b", std::string(3000, 'b')}}, {}, {}, "1"});
   Publish({{{"b", std::string(3000, 'b')}}, {}, {base}, "2"}, "smol");

@@ -44,6 +44,7 @@ void AddAllCommands(CLI::App* app, Session* session) {
   AddLogCommand(app, session);
   AddDiffCommand(app, session);
   AddChatCommand(app, session);
+  AddEvalCommands(app, session);
   AddPluginCommands(app, session);
   AddStoreCommands(app, session);
   AddDaemonCommands(app, session);

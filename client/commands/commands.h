@@ -22,6 +22,7 @@ void AddModelCommands(CLI::App* app, Session* session);       // models, show, d
 void AddMergeCommand(CLI::App* app, Session* session);        // merge
 void AddLogCommand(CLI::App* app, Session* session);          // log
 void AddDiffCommand(CLI::App* app, Session* session);         // diff
+void AddEvalCommands(CLI::App* app, Session* session);        // eval compare, eval history, eval show
 void AddPluginCommands(CLI::App* app, Session* session);      // plugins, init
 void AddStoreCommands(CLI::App* app, Session* session);       // gc, why-alive, verify
 void AddDaemonCommands(CLI::App* app, Session* session);      // daemon start, stop, status

@@ -18,7 +18,7 @@ namespace {
 namespace pb = plugins::evaluate::v1;
 
 constexpr uint64_t kLargestContext = 1 << 17;
-constexpr char kDocumentsFile[] = "documents.jsonl";
+constexpr char kDocumentsFile[] = "measured-documents.jsonl";
 
 Convention ConventionOf(const pb::EvaluateSpec& spec) {
   switch (spec.convention()) {

@@ -1,0 +1,395 @@
+// eval: what was measured of versions, and how two compare, without a run. The plugin's page:
+// plugins/evaluate/METRICS.md.
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_split.h"
+#include "client/commands/commands.h"
+#include "client/format.h"
+#include "client/message_json.h"
+#include "client/outcome.h"
+#include "client/paired.h"
+#include "client/table.h"
+#include "storage/base/file.h"
+#include "storage/base/strings.h"
+
+namespace editd::client {
+namespace {
+
+using Json = nlohmann::json;
+
+constexpr char kDocuments[] = "measured-documents.jsonl";
+constexpr size_t kShownDocuments = 10;
+
+// A job that measured a version, and which of its inputs that is.
+struct Measured {
+  v1::Job job;
+  int input = 0;
+};
+
+// What a job measured with: data and settings, whatever the models.
+std::string WithOf(const v1::Job& job) { return StrCat(job.spec().plugin(), "\n", job.canonical_params().value()); }
+
+// Jobs that measured, newest first.
+absl::StatusOr<std::vector<v1::Job>> MeasuringJobs(Connection* connection) {
+  ASSIGN_OR_RETURN(v1::ListJobsResponse response, connection->ListJobs(v1::ListJobsRequest()));
+  std::vector<v1::Job> out;
+  for (v1::Job& job : *response.mutable_jobs()) {
+    const bool measures = std::any_of(job.exported().begin(), job.exported().end(),
+                                      [](const v1::FileEntry& file) { return file.name() == kDocuments; });
+    if (measures && job.state() == v1::JOB_STATE_SUCCEEDED && !job.from_recipe()) out.push_back(std::move(job));
+  }
+  std::reverse(out.begin(), out.end());
+  return out;
+}
+
+std::optional<int> InputOf(const v1::Job& job, const std::string& version) {
+  for (int i = 0; i < job.input_versions_size(); ++i) {
+    if (job.input_versions(i) == version) return i;
+  }
+  return std::nullopt;
+}
+
+absl::StatusOr<std::string> VersionOf(Connection* connection, const std::string& name) {
+  const auto response = connection->GetVersion(name);
+  if (!response.ok()) return WithNext(response.status(), "editctl models");
+  return response->version().id();
+}
+
+absl::StatusOr<Json> ResultOf(Session* session, const v1::Job& job) {
+  session->TryLoadTypes(job.spec().plugin());
+  Json json = Json::parse(ToJson(job.result(), session->types()), nullptr, /*allow_exceptions=*/false);
+  if (json.is_discarded()) return absl::DataLossError(StrCat("job ", job.id(), ": its result cannot be read"));
+  return json;
+}
+
+double NumberOf(const Json& json, const char* key) {
+  const auto found = json.find(key);
+  return found != json.end() && found->is_number() ? found->get<double>() : 0;
+}
+
+std::string TextOf(const Json& json, const char* key) {
+  const auto found = json.find(key);
+  return found != json.end() && found->is_string() ? found->get<std::string>() : "";
+}
+
+std::string DataText(const Json& result) {
+  std::string text;
+  for (const Json& data : result.value("data", Json::array())) {
+    StrAppend(&text, text.empty() ? "" : ", ", TextOf(data, "path"));
+  }
+  return text;
+}
+
+std::string SettingsText(const Json& result) {
+  const Json settings = result.value("settings", Json::object());
+  std::string text = EnumWord(TextOf(settings, "convention"), "CONVENTION_");
+  StrAppend(&text, " ", NumberOf(settings, "context"), "/", NumberOf(settings, "stride"), " ",
+            EnumWord(TextOf(settings, "compute"), "COMPUTE_TYPE_"));
+  if (NumberOf(settings, "max_tokens") > 0) StrAppend(&text, ", ", NumberOf(settings, "max_tokens"), " tokens");
+  return text;
+}
+
+// --- compare --------------------------------------------------------------------------------------------------------
+
+struct DocumentFile {
+  Json head;
+  std::vector<Json> documents;
+};
+
+absl::StatusOr<DocumentFile> FetchDocuments(const v1::Job& job, Transfer* transfer) {
+  const auto file = std::find_if(job.exported().begin(), job.exported().end(),
+                                 [](const v1::FileEntry& entry) { return entry.name() == kDocuments; });
+  ASSIGN_OR_RETURN(const UniqueFd fd, transfer->GetAsset(file->asset()));
+  ASSIGN_OR_RETURN(const MappedFile mapped, MappedFile::Map(fd.get(), 0, file->size(), kDocuments));
+  DocumentFile out;
+  for (const absl::string_view line : absl::StrSplit(ToAbsl(mapped.view()), '\n', absl::SkipEmpty())) {
+    Json json = Json::parse(line.begin(), line.end(), nullptr, /*allow_exceptions=*/false);
+    const bool head = out.head.is_null();
+    const bool good =
+        json.is_object() && (head ? json.value("models", Json()).is_array()
+                                  : json.value("nll", Json()).is_array() && json.value("scored", Json()).is_array());
+    if (!good) return absl::DataLossError(StrCat("job ", job.id(), ": ", kDocuments, " cannot be read"));
+    if (head) {
+      out.head = std::move(json);
+    } else {
+      out.documents.push_back(std::move(json));
+    }
+  }
+  return out;
+}
+
+struct Side {
+  Measured measured;
+  DocumentFile file;
+
+  double Of(const Json& document, const char* key) const {
+    const Json& list = document[key];
+    const auto i = static_cast<size_t>(measured.input);
+    return i < list.size() && list[i].is_number() ? list[i].get<double>() : 0;
+  }
+  std::string Cuts() const {
+    const auto i = static_cast<size_t>(measured.input);
+    return i < file.head["models"].size() ? TextOf(file.head["models"][i], "cuts") : "";
+  }
+};
+
+// The newest data and settings that both were measured with; `with` 0 or the job whose they shall be.
+absl::Status FindCommon(const std::vector<v1::Job>& jobs, const std::string versions[2], const std::string names[2],
+                        uint64_t with, Measured out[2], size_t* others) {
+  std::map<std::string, const v1::Job*> newest[2];
+  std::set<std::string> common;
+  std::string best;
+  for (const v1::Job& job : jobs) {
+    for (int side = 0; side < 2; ++side) {
+      if (InputOf(job, versions[side]).has_value()) newest[side].emplace(WithOf(job), &job);
+    }
+  }
+  uint64_t latest = 0;
+  for (const auto& [key, job] : newest[0]) {
+    const auto other = newest[1].find(key);
+    if (other == newest[1].end()) continue;
+    common.insert(key);
+    if (std::max(job->id(), other->second->id()) > latest) {
+      latest = std::max(job->id(), other->second->id());
+      best = key;
+    }
+  }
+  if (with > 0) {
+    const auto found = std::find_if(jobs.begin(), jobs.end(), [&](const v1::Job& job) { return job.id() == with; });
+    if (found == jobs.end()) return absl::NotFoundError(StrCat("job ", with, " measured nothing"));
+    best = WithOf(*found);
+    if (!common.contains(best)) {
+      return absl::NotFoundError(StrCat(names[newest[0].contains(best) ? 1 : 0], " was not measured as job ", with,
+                                        " measured; evaluate it with the same data and settings first"));
+    }
+  }
+  if (common.empty()) {
+    return absl::NotFoundError(StrCat(names[0], " and ", names[1],
+                                      " were not measured on the same data with the same settings; evaluate both with "
+                                      "one spec first"));
+  }
+  *others = common.size() - 1;
+  for (int side = 0; side < 2; ++side) {
+    const v1::Job& job = *newest[side].at(best);
+    out[side] = {job, *InputOf(job, versions[side])};
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<int> RunCompare(Session* session, const std::string& a, const std::string& b, uint64_t with) {
+  ASSIGN_OR_RETURN(Connection * connection, session->Connect());
+  const std::string names[2] = {a, b};
+  std::string versions[2];
+  for (int side = 0; side < 2; ++side) {
+    ASSIGN_OR_RETURN(versions[side], VersionOf(connection, names[side]));
+  }
+  ASSIGN_OR_RETURN(const std::vector<v1::Job> jobs, MeasuringJobs(connection));
+  Measured measured[2];
+  size_t others = 0;
+  const absl::Status found = FindCommon(jobs, versions, names, with, measured, &others);
+  if (!found.ok()) return WithNext(found, StrCat("editctl eval history ", a));
+  ASSIGN_OR_RETURN(Transfer * transfer, session->ConnectTransfer());
+  Side sides[2];
+  for (int side = 0; side < 2; ++side) {
+    sides[side].measured = measured[side];
+    ASSIGN_OR_RETURN(sides[side].file, FetchDocuments(measured[side].job, transfer));
+  }
+  const std::vector<Json>& documents = sides[0].file.documents;
+  if (documents.size() != sides[1].file.documents.size()) {
+    return absl::FailedPreconditionError(
+        "the two measurements have different documents; with max_tokens each model's "
+        "tokens end the data elsewhere: measure both without it");
+  }
+  std::vector<DocumentPair> pairs;
+  std::vector<size_t> order;
+  for (size_t d = 0; d < documents.size(); ++d) {
+    DocumentPair& pair = pairs.emplace_back();
+    for (int side = 0; side < 2; ++side) {
+      pair.nll[side] = sides[side].Of(sides[side].file.documents[d], "nll");
+      pair.bytes[side] = sides[side].Of(sides[side].file.documents[d], "scored");
+    }
+    order.push_back(d);
+  }
+  const PairedDifference paired = ComparePaired(pairs);
+  // Those that changed most: by how far the difference would be another without them.
+  const auto change = [&](size_t d) { return std::abs(pairs[d].nll[1] - pairs[d].nll[0]); };
+  std::stable_sort(order.begin(), order.end(), [&](size_t x, size_t y) { return change(x) > change(y); });
+  order.resize(std::min(order.size(), kShownDocuments));
+  const auto bits = [&](size_t d, int side) {
+    return pairs[d].bytes[side] > 0 ? pairs[d].nll[side] / pairs[d].bytes[side] / std::log(2.0) : 0;
+  };
+  ASSIGN_OR_RETURN(const Json result, ResultOf(session, measured[1].job));
+  const bool same_cuts = sides[0].Cuts() == sides[1].Cuts();
+  const bool same_plugin = measured[0].job.plugin_hash() == measured[1].job.plugin_hash();
+
+  if (session->json) {
+    Json out = {{"documents", documents.size()}, {"difference", paired.difference},
+                {"error", paired.error},         {"low", paired.low},
+                {"high", paired.high},           {"p", paired.p},
+                {"same_windows", same_cuts},     {"same_plugin", same_plugin},
+                {"most_changed", Json::array()}};
+    for (int side = 0; side < 2; ++side) {
+      out[side == 0 ? "a" : "b"] = {
+          {"version", versions[side]}, {"job", measured[side].job.id()}, {"bits_per_byte", paired.value[side]}};
+    }
+    for (size_t d : order) {
+      out["most_changed"].push_back({{"file", documents[d]["file"]},
+                                     {"line", documents[d]["line"]},
+                                     {"bytes", documents[d]["bytes"]},
+                                     {"a", bits(d, 0)},
+                                     {"b", bits(d, 1)}});
+    }
+    session->Print(out.dump() + "\n");
+    return kExitOk;
+  }
+  session->Print(
+      StrCat(DataText(result), ", ", Plural(documents.size(), "document"), ", ", SettingsText(result), "\n\n"));
+  Table table({{""}, {"VERSION"}, {"JOB", Table::Align::kRight}, {"BITS/BYTE", Table::Align::kRight}});
+  for (int side = 0; side < 2; ++side) {
+    table.Row({names[side], ShortId(versions[side]), StrCat(measured[side].job.id()),
+               absl::StrFormat("%.5f", paired.value[side])});
+  }
+  session->Print(table.ToString(session->width()));
+  std::string line = absl::StrFormat("\n%s - %s: %+.5f bits a byte", b, a, paired.difference);
+  if (documents.size() > 1) {
+    absl::StrAppendFormat(&line, " (95 %%: %+.5f to %+.5f), p = %.3g", paired.low, paired.high, paired.p);
+  } else {
+    StrAppend(&line, "; one document gives no error: JSON lines have many");
+  }
+  session->Print(line + "\n");
+  if (!same_cuts) session->Print("The windows were cut at other places: part of the difference may be context.\n");
+  if (!same_plugin) session->Print("They were measured by different builds of the plugin.\n");
+  if (others > 0) {
+    session->Note(StrCat("the two have ", Plural(others, "other measurement"), " in common; --with JOB takes one\n"));
+  }
+  Table most({{"CHANGED MOST"},
+              {"BYTES", Table::Align::kRight},
+              {a, Table::Align::kRight},
+              {b, Table::Align::kRight},
+              {"CHANGE", Table::Align::kRight}});
+  for (size_t d : order) {
+    const double line_number = NumberOf(documents[d], "line");
+    most.Row({StrCat(TextOf(documents[d], "file"), line_number > 0 ? StrCat(":", line_number) : ""),
+              StrCat(NumberOf(documents[d], "bytes")), absl::StrFormat("%.4f", bits(d, 0)),
+              absl::StrFormat("%.4f", bits(d, 1)), absl::StrFormat("%+.4f", bits(d, 1) - bits(d, 0))});
+  }
+  session->Print("\n" + most.ToString(session->width()));
+  return kExitOk;
+}
+
+// --- history, show --------------------------------------------------------------------------------------------------
+
+absl::StatusOr<int> RunHistory(Session* session, const std::string& name) {
+  ASSIGN_OR_RETURN(Connection * connection, session->Connect());
+  const auto lineage = connection->GetLineage(name);
+  if (!lineage.ok()) return WithNext(lineage.status(), "editctl models");
+  ASSIGN_OR_RETURN(const std::vector<v1::Job> jobs, MeasuringJobs(connection));
+  Table table({{"VERSION"},
+               {"MADE BY"},
+               {"JOB", Table::Align::kRight},
+               {"BITS/BYTE", Table::Align::kRight},
+               {"±", Table::Align::kRight},
+               {"PERPLEXITY", Table::Align::kRight},
+               {"DATA"},
+               {"SETTINGS"}});
+  for (auto version = lineage->versions().rbegin(); version != lineage->versions().rend(); ++version) {
+    for (auto job = jobs.rbegin(); job != jobs.rend(); ++job) {
+      const std::optional<int> input = InputOf(*job, version->id());
+      if (!input.has_value()) continue;
+      ASSIGN_OR_RETURN(const Json result, ResultOf(session, *job));
+      const Json all = result.value("perplexity", Json::array());
+      if (static_cast<size_t>(*input) >= all.size()) continue;
+      const Json& of = all[static_cast<size_t>(*input)];
+      if (session->json) {
+        session->Print(Json({{"version", version->id()},
+                             {"plugin", version->recipe().plugin()},
+                             {"job", job->id()},
+                             {"perplexity", of},
+                             {"data", result.value("data", Json::array())},
+                             {"settings", result.value("settings", Json::object())}})
+                           .dump() +
+                       "\n");
+        continue;
+      }
+      table.Row({ShortId(version->id()), version->recipe().plugin(), StrCat(job->id()),
+                 absl::StrFormat("%.5f", NumberOf(of, "bits_per_byte")),
+                 absl::StrFormat("%.5f", NumberOf(of, "bits_per_byte_error")),
+                 absl::StrFormat("%.4f", NumberOf(of, "perplexity")), DataText(result), SettingsText(result)});
+    }
+  }
+  if (session->json) return kExitOk;
+  if (table.empty()) {
+    session->Note(
+        StrCat("neither ", name, " nor what it was made of was measured; editctl init evaluate has a spec\n"));
+  } else {
+    session->Print(table.ToString(session->width()));
+  }
+  return kExitOk;
+}
+
+absl::StatusOr<int> RunShowEvaluation(Session* session, const std::string& name) {
+  ASSIGN_OR_RETURN(Connection * connection, session->Connect());
+  v1::Job job;
+  uint64_t id = 0;
+  if (absl::SimpleAtoi(name, &id)) {
+    ASSIGN_OR_RETURN(const v1::GetJobResponse response, connection->GetJob(id));
+    job = response.job();
+  } else {
+    ASSIGN_OR_RETURN(const std::string version, VersionOf(connection, name));
+    ASSIGN_OR_RETURN(const std::vector<v1::Job> jobs, MeasuringJobs(connection));
+    const auto found =
+        std::find_if(jobs.begin(), jobs.end(), [&](const v1::Job& each) { return InputOf(each, version).has_value(); });
+    if (found == jobs.end()) {
+      return WithNext(absl::NotFoundError(StrCat(name, " was not measured yet")), "editctl init evaluate");
+    }
+    job = *found;
+  }
+  session->TryLoadTypes(job.spec().plugin());
+  if (session->json) {
+    session->Print(OutcomeJson(job, *session->types()) + "\n");
+    return kExitOk;
+  }
+  const Outcome outcome = DescribeOutcome(job, *session->types());
+  session->Print(StrCat(outcome.summary, "\n", outcome.result));
+  return kExitOk;
+}
+
+}  // namespace
+
+void AddEvalCommands(CLI::App* app, Session* session) {
+  CLI::App* const eval = AddCommand(app, "eval", "What was measured of versions, and how two compare, without a run",
+                                    kModels, "editctl eval compare smol smol-envi");
+  eval->require_subcommand(1);
+  {
+    auto a = std::make_shared<std::string>();
+    auto b = std::make_shared<std::string>();
+    auto with = std::make_shared<uint64_t>(0);
+    CLI::App* const command = eval->add_subcommand("compare", "The difference of two versions on the same documents");
+    command->add_option("a", *a, "A version")->type_name("REF")->required();
+    command->add_option("b", *b, "The other")->type_name("REF")->required();
+    command->add_option("--with", *with, "Data and settings of this job, not the newest")->type_name("JOB");
+    command->callback([=] { session->command = [=] { return RunCompare(session, *a, *b, *with); }; });
+  }
+  {
+    auto name = std::make_shared<std::string>();
+    CLI::App* const command = eval->add_subcommand("history", "Measurements of a version and of what it was made of");
+    command->add_option("ref", *name, "A version")->type_name("REF")->required();
+    command->callback([=] { session->command = [=] { return RunHistory(session, *name); }; });
+  }
+  {
+    auto name = std::make_shared<std::string>();
+    CLI::App* const command = eval->add_subcommand("show", "All numbers of a measurement");
+    command->add_option("what", *name, "A version (its newest measurement) or a job")->type_name("REF")->required();
+    command->callback([=] { session->command = [=] { return RunShowEvaluation(session, *name); }; });
+  }
+}
+
+}  // namespace editd::client
