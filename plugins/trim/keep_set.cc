@@ -2,14 +2,15 @@
 // be several pairs that give it, and only one is ever used. The one that is used is what encoding the token's own bytes
 // ends with. That holds inside a longer word too: merges inside the span that becomes the token never look across its
 // borders (a merge across a border would mean that the span does not become one token), and they happen in the same
-// order, by rank and then from the left. So each kept token is encoded once, alone, and every intermediate result is
-// one that must stay. Tokens are short, so the plain quadratic loop is used.
+// order, by rank and then from the left. (Where the vocabulary is one of characters and every pair that gives a token
+// is listed, as in SentencePiece's kind, that one of them is found in the same way.) So each kept token is encoded
+// once, alone, and every intermediate result is one that must stay. Tokens are short, so the plain quadratic loop is
+// used.
 #include "plugins/trim/keep_set.h"
 
 #include <algorithm>
 #include <queue>
 
-#include "plugins/lib/text/byte_alphabet.h"
 #include "storage/base/strings.h"
 
 namespace editd::trim {
@@ -28,7 +29,8 @@ KeepSet::KeepSet(const TokenizerFile& file)
       parts_known_(static_cast<size_t>(file.id_limit())) {
   ranks_.reserve(file.merges().size());
   for (size_t i = 0; i < file.merges().size(); ++i) {
-    ranks_.emplace(PairKey(file.merges()[i].left, file.merges()[i].right), static_cast<int32_t>(i));
+    // A pair that is listed twice has its last rank.
+    ranks_[PairKey(file.merges()[i].left, file.merges()[i].right)] = static_cast<int32_t>(i);
   }
 }
 
@@ -49,12 +51,8 @@ size_t KeepSet::size() const {
   return static_cast<size_t>(std::count_if(reasons_.begin(), reasons_.end(), [](uint8_t r) { return r != 0; }));
 }
 
-void KeepSet::KeepBytesAndAdded() {
-  for (int byte = 0; byte < 256; ++byte) {
-    const char letter = static_cast<char>(byte);
-    const int32_t id = file_.Find(text::ToAlphabet({&letter, 1}));
-    if (id >= 0) Keep(id, kAlways);
-  }
+void KeepSet::KeepLeavesAndAdded(const std::vector<uint32_t>& leaves) {
+  for (const uint32_t id : leaves) Keep(static_cast<int32_t>(id), kAlways);
   for (const AddedToken& token : file_.added_tokens()) Keep(token.id, kAlways);
 }
 
@@ -63,7 +61,7 @@ void KeepSet::FindParts(int32_t id) {
   if (parts_known_[index]) return;
   parts_known_[index] = true;
   const std::string& token = file_.token(id);
-  std::vector<int32_t> symbols;  // One for each character; characters are the leaves of a byte-level vocabulary.
+  std::vector<int32_t> symbols;  // One for each character: a byte's letter, or in the other kind the character itself.
   for (size_t i = 0; i < token.size();) {
     size_t length = 1;
     while (i + length < token.size() && (static_cast<uint8_t>(token[i + length]) & 0xc0) == 0x80) ++length;

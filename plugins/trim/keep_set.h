@@ -29,8 +29,8 @@ class KeepSet {
   size_t CountOnly(Reason reason) const;
   size_t size() const;
 
-  // Keeps the tokens of single bytes (as many of the 256 as the vocabulary has) and all added tokens.
-  void KeepBytesAndAdded();
+  // Keeps `leaves`, which every text is spelled with in the end (text::Tokenizer::Leaves), and all added tokens.
+  void KeepLeavesAndAdded(const std::vector<uint32_t>& leaves);
 
   // Keeps every token that a kept token is merged from.
   void Close();

@@ -31,16 +31,16 @@ TEST_F(KeepSetTest, ClosureTakesTheWayThatEncodingTakes) {
   EXPECT_EQ(set.CountOnly(KeepSet::kClosure), 6u);
 }
 
-TEST_F(KeepSetTest, BytesAndAddedTokensStay) {
+TEST_F(KeepSetTest, LeavesAndAddedTokensStay) {
   KeepSet set(file_);
-  set.KeepBytesAndAdded();
+  set.KeepLeavesAndAdded({0, 1, 2, 3});
   EXPECT_EQ(set.size(), 5u);
   EXPECT_TRUE(set.Keeps(Id("<s>")));
 }
 
 TEST_F(KeepSetTest, PruningTakesTheLeastUsedLeaf) {
   KeepSet set(file_);
-  set.KeepBytesAndAdded();
+  set.KeepLeavesAndAdded({0, 1, 2, 3});
   set.Keep(Id("abcd"), KeepSet::kCorpus);
   set.Keep(Id("cd"), KeepSet::kCorpus);
   set.Close();
@@ -59,7 +59,7 @@ TEST_F(KeepSetTest, PruningTakesTheLeastUsedLeaf) {
 
 TEST_F(KeepSetTest, MapKeepsTheOrder) {
   KeepSet set(file_);
-  set.KeepBytesAndAdded();
+  set.KeepLeavesAndAdded({0, 1, 2, 3});
   set.Keep(Id("cd"), KeepSet::kList);
   EXPECT_EQ(set.Map(), (IdMap{0, 1, 2, 3, -1, -1, -1, -1, 4, 5}));
 }

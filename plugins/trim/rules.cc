@@ -45,7 +45,7 @@ std::vector<std::string> ChatTemplates(const Model& model) {
 // Bytes, added tokens, ids with a role, and what the chat templates say themselves.
 absl::Status KeepAlways(const Model& model, const text::Tokenizer& tokenizer, const TokenizerFile& file,
                         KeepSet* keep) {
-  keep->KeepBytesAndAdded();
+  keep->KeepLeavesAndAdded(tokenizer.Leaves());
   for (const char* name : {"config.json", "generation_config.json"}) {
     const File* config = model.FindFile(name);
     if (config == nullptr) continue;

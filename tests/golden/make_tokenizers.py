@@ -91,6 +91,32 @@ def bos_and_eos(tokenizer):
     return processors.TemplateProcessing(single="<|im_start|> $A <|im_end|>", pair="<|im_start|> $A $B", special_tokens=tokens)
 
 
+def spm_decoder():
+    return decoders.Sequence([decoders.Replace("\u2581", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)])
+
+
+def spm_bos(tokenizer):
+    token = ("<s>", tokenizer.token_to_id("<s>"))
+    return processors.TemplateProcessing(single="<s> $A", pair="<s> $A <s> $B", special_tokens=[token])
+
+
+O200K = "|".join([
+    r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?",
+    r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?",
+    r"\p{N}{1,3}", r" ?[^\s\p{L}\p{N}]+[\r\n/]*", r"\s*[\r\n]+", r"\s+(?!\S)", r"\s+"])
+
+# SentencePiece's kind, over characters: pre-tokenizer, normalizer, post-processor, decoder, model, added tokens.
+SPM_KINDS = {
+    "llama2": (None, normalizers.Sequence([normalizers.Prepend("\u2581"), normalizers.Replace(" ", "\u2581")]), spm_bos, spm_decoder(),
+               {"byte_fallback": True, "fuse_unk": True}, ADDED[:-1]),
+    "gemma": (pre_tokenizers.Split(" ", "merged_with_previous"), normalizers.Replace(" ", "\u2581"), None,
+              decoders.Sequence([decoders.Replace("\u2581", " "), decoders.ByteFallback(), decoders.Fuse()]),
+              {"byte_fallback": True, "fuse_unk": True}, ADDED[:-1]),
+    "metaspace": (pre_tokenizers.Metaspace(prepend_scheme="first", split=True), normalizers.Sequence(
+        [normalizers.Strip(), normalizers.NFKC(), normalizers.Lowercase()]), spm_bos, decoders.Metaspace(prepend_scheme="first"),
+        {"byte_fallback": False, "fuse_unk": False}, ADDED[:-1]),
+}
+
 # Kind: pre-tokenizer, normalizer, post-processor, merges as strings, ignore_merges, added tokens (the last two spaces apart).
 KINDS = {
     "gpt2": (byte_level(), None, None, True, False, ADDED[:3]),
@@ -101,6 +127,8 @@ KINDS = {
                normalizers.Sequence([normalizers.NFC()]), bos_and_eos, False, True, ADDED),
     "prefix": (pre_tokenizers.Sequence([pre_tokenizers.Digits(False), split(GPT2), byte_level(prefix_space=True)]),
                None, None, False, False, ADDED[:-1]),
+    "o200k": (pre_tokenizers.Sequence([split(O200K), byte_level(use_regex=False)]), None,
+              lambda t: processors.ByteLevel(trim_offsets=True, add_prefix_space=False), False, True, ADDED[:-1]),
 }
 
 HAND = [
@@ -127,9 +155,33 @@ def reorder(tokenizer_json, strings):
     return tokenizer_json
 
 
+def train_spm(pre_tokenizer, normalizer, post, decoder, model, added, text=TRAINING):
+    """A tokenizer of SentencePiece's kind: merges within words, bytes as tokens, control tokens first."""
+    first = ["<unk>", "<s>", "</s>"] + ([f"<0x{byte:02X}>" for byte in range(256)] if model["byte_fallback"] else [])
+    tokenizer = Tokenizer(models.BPE(unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="always", split=True)
+    tokenizer.train_from_iterator([text], trainers.BpeTrainer(
+        vocab_size=1300, min_frequency=1, show_progress=False, special_tokens=first, limit_alphabet=200))
+    content = json.loads(tokenizer.to_str())
+    content["added_tokens"] = [t for t in content["added_tokens"] if not t["content"].startswith("<0x")]
+    content["model"].update(model)
+    content["pre_tokenizer"] = None
+    tokenizer = Tokenizer.from_str(json.dumps(content))
+    if pre_tokenizer:
+        tokenizer.pre_tokenizer = pre_tokenizer
+    if normalizer:
+        tokenizer.normalizer = normalizer
+    tokenizer.decoder = decoder
+    tokenizer.add_tokens(added)
+    if post:
+        tokenizer.post_processor = post(tokenizer)
+    return tokenizer
+
+
 def main():
     OUT.mkdir(exist_ok=True)
     r = random.Random(20260101)
+    trained = {}
     for kind, (pre_tokenizer, normalizer, post, strings, ignore_merges, added) in KINDS.items():
         tokenizer = Tokenizer(models.BPE())
         tokenizer.pre_tokenizer = pre_tokenizer
@@ -146,6 +198,10 @@ def main():
             tokenizer.post_processor = post(tokenizer)
         content = reorder(json.loads(tokenizer.to_str()), strings)
         content["model"]["ignore_merges"] = ignore_merges
+        trained[kind] = (content, added)
+    for kind, arguments in SPM_KINDS.items():
+        trained[kind] = (json.loads(train_spm(*arguments).to_str()), arguments[-1])
+    for kind, (content, added) in trained.items():
         path = OUT / f"{kind}.json"
         path.write_text(json.dumps(content, ensure_ascii=False, separators=(",", ":")) + "\n")
         tokenizer = Tokenizer.from_file(str(path))

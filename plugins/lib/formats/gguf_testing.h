@@ -41,6 +41,11 @@ class GgufWriter {
     for (const int32_t number : numbers) bytes += Raw(number);
     return Value(key, GgufType::kArray, bytes);
   }
+  GgufWriter& Numbers(std::string_view key, const std::vector<float>& numbers) {
+    std::string bytes = Raw(static_cast<uint32_t>(GgufType::kF32)) + Raw<uint64_t>(numbers.size());
+    for (const float number : numbers) bytes += Raw(number);
+    return Value(key, GgufType::kArray, bytes);
+  }
   // `shape` row-major. The data is `bytes`; its offset is right unless given.
   GgufWriter& Tensor(std::string_view name, uint32_t type, const std::vector<int64_t>& shape, const std::string& bytes,
                      int64_t offset = -1) {

@@ -5,9 +5,18 @@
 // the next free one. So all ids up to the last ordinary token go into the vocabulary (SmolLM2's specials, 0 to 16,
 // included), and the run of special tokens behind it only into the added tokens, as the models' own files have it.
 // Ids at the end that no token uses (padding, type 5) are left out: they are rows without a token.
+//
+// The kind "llama" (SentencePiece's BPE: Llama 2, Mistral, TinyLlama, Gemma) has no merges but a score for each token:
+// of all neighbours whose concatenation is a token, those of the best score go first. In tokenizer.json that is a list
+// of every pair of tokens that gives a token, in the order in which transformers' own converter writes it: by score,
+// then by the length of the left part, the longer first. Control, unknown and byte tokens are never made by merging.
 #include "plugins/lib/formats/gguf_tokenizer.h"
 
+#include <algorithm>
+#include <cmath>
+#include <cstring>
 #include <set>
+#include <tuple>
 #include <unordered_map>
 
 #include "storage/base/status.h"
@@ -51,6 +60,22 @@ constexpr std::string_view kNoTrim =
 constexpr std::string_view kQwenByteLevel =
     R"({"type":"ByteLevel","add_prefix_space":false,"trim_offsets":false,"use_regex":false})";
 
+constexpr std::string_view kToMetaspace = R"({"type":"Replace","pattern":{"String":" "},"content":"▁"})";
+constexpr std::string_view kPrefixed = R"({"type":"Sequence","normalizers":[{"type":"Prepend","prepend":"▁"},)"
+                                       R"({"type":"Replace","pattern":{"String":" "},"content":"▁"}]})";
+constexpr std::string_view kFromMetaspace =
+    R"({"type":"Sequence","decoders":[{"type":"Replace","pattern":{"String":"▁"},"content":" "},)"
+    R"({"type":"ByteFallback"},{"type":"Fuse"}]})";
+constexpr std::string_view kFromPrefixed =
+    R"({"type":"Sequence","decoders":[{"type":"Replace","pattern":{"String":"▁"},"content":" "},)"
+    R"({"type":"ByteFallback"},{"type":"Fuse"},{"type":"Strip","content":" ","start":1,"stop":0}]})";
+
+// The kind "llama", with and without a space put before a text.
+constexpr Pipeline kSentencePiece[] = {
+    {"", kToMetaspace, "null", "null", kFromMetaspace, false, true},
+    {"", kPrefixed, "null", "null", kFromPrefixed, false, true},
+};
+
 constexpr Pipeline kPipelines[] = {
     {"smollm", "null", kSmolLm, "null", kByteLevel, false, false},
     {"gpt-2", "null", kGpt2, kNoTrim, kByteLevel, false, false},
@@ -86,8 +111,10 @@ class Converter {
   absl::Status ReadPipeline();
   absl::Status ReadTokens();
   absl::Status CheckMerges() const;
+  absl::Status MakeMerges();
   absl::StatusOr<std::optional<int64_t>> TokenId(std::string_view key) const;
   std::string PostProcessor() const;
+  std::string UnknownToken() const;
   std::string TokenizerJson() const;
   absl::Status WriteConfigs();
 
@@ -96,7 +123,9 @@ class Converter {
   const std::string_view name_;
   const Pipeline* pipeline_ = nullptr;
   const std::vector<std::string_view>* tokens_ = nullptr;
-  const std::vector<std::string_view>* merges_ = nullptr;
+  const std::vector<std::string_view>* merges_ = nullptr;  // Of the kind "gpt2".
+  bool sentence_piece_ = false;
+  std::vector<std::pair<std::string_view, std::string_view>> made_merges_;  // Of the kind "llama".
   std::vector<int64_t> types_;
   std::unordered_map<std::string_view, int64_t> ids_;
   int64_t vocabulary_ = 0;  // Ids below are the BPE model's.
@@ -107,9 +136,20 @@ class Converter {
 
 absl::Status Converter::ReadPipeline() {
   const std::string_view model = gguf_.String("tokenizer.ggml.model").value_or("");
+  if (model == "llama") {
+    sentence_piece_ = true;
+    if (gguf_.Array("tokenizer.ggml.precompiled_charsmap", GgufType::kU8) != nullptr) {
+      return Error("its tokenizer has a map of characters (tokenizer.ggml.precompiled_charsmap), which is not ",
+                   "supported; import the Hugging Face folder instead");
+    }
+    pipeline_ = &kSentencePiece[gguf_.Bool("tokenizer.ggml.add_space_prefix").value_or(true) ? 1 : 0];
+    add_bos_ = gguf_.Bool("tokenizer.ggml.add_bos_token").value_or(pipeline_->add_bos);
+    add_eos_ = gguf_.Bool("tokenizer.ggml.add_eos_token").value_or(false);
+    return absl::OkStatus();
+  }
   if (model != "gpt2") {
-    return Error("tokenizer model \"", model, "\" in GGUF is not supported yet, only \"gpt2\" (byte-level BPE) is; ",
-                 "import the Hugging Face folder instead");
+    return Error("tokenizer model \"", model, "\" in GGUF is not supported, only \"gpt2\" (byte-level BPE) and ",
+                 "\"llama\" (SentencePiece BPE) are; import the Hugging Face folder instead");
   }
   const std::optional<std::string_view> pre = gguf_.String("tokenizer.ggml.pre");
   if (!pre) {
@@ -132,9 +172,9 @@ absl::Status Converter::ReadTokens() {
   const GgufArray* tokens = gguf_.Array("tokenizer.ggml.tokens", GgufType::kString);
   const GgufArray* merges = gguf_.Array("tokenizer.ggml.merges", GgufType::kString);
   if (tokens == nullptr) return Error("lacks the key \"tokenizer.ggml.tokens\"");
-  if (merges == nullptr) return Error("lacks the key \"tokenizer.ggml.merges\"");
+  if (merges == nullptr && !sentence_piece_) return Error("lacks the key \"tokenizer.ggml.merges\"");
   tokens_ = &tokens->strings;
-  merges_ = &merges->strings;
+  if (!sentence_piece_) merges_ = &merges->strings;
   if (size() > rows_) return Error("has ", size(), " tokens, but its embedding ", rows_, " rows");
   types_.assign(tokens_->size(), kNormal);
   if (const GgufArray* types = gguf_.Array("tokenizer.ggml.token_type", GgufType::kI32); types != nullptr) {
@@ -156,9 +196,50 @@ absl::Status Converter::ReadTokens() {
   end_ = size();
   while (end_ > 0 && types_[end_ - 1] == kUnused) --end_;
   vocabulary_ = end_;
-  while (vocabulary_ > 0 && Added(vocabulary_ - 1)) --vocabulary_;
   out_.used = end_;
+  if (sentence_piece_) return MakeMerges();
+  while (vocabulary_ > 0 && Added(vocabulary_ - 1)) --vocabulary_;
   return CheckMerges();
+}
+
+absl::Status Converter::MakeMerges() {
+  const GgufArray* scores = gguf_.Array("tokenizer.ggml.scores", GgufType::kF32);
+  if (scores == nullptr) return Error("lacks the key \"tokenizer.ggml.scores\"");
+  if (scores->count != tokens_->size()) return Error("has ", size(), " tokens, but ", scores->count, " scores");
+  struct Made {
+    float score;
+    size_t left_characters, right_characters;
+    int64_t left, right;
+  };
+  std::vector<Made> all;
+  for (int64_t id = 0; id < vocabulary_; ++id) {
+    if (types_[id] != kNormal && types_[id] != kUserDefined) continue;
+    float score;
+    std::memcpy(&score, scores->bytes.data() + id * sizeof score, sizeof score);
+    if (std::isnan(score)) return Error("token ", id, " has no number as its score");
+    const std::string_view token = Token(id);
+    size_t characters = 0;
+    for (const char c : token) characters += (c & 0xc0) != 0x80 ? 1 : 0;
+    const auto first = static_cast<std::ptrdiff_t>(all.size());
+    size_t before = 1;  // Characters of the left part.
+    for (size_t at = 1; at < token.size(); ++at) {
+      if ((token[at] & 0xc0) == 0x80) continue;
+      const auto left = ids_.find(token.substr(0, at)), right = ids_.find(token.substr(at));
+      if (left != ids_.end() && right != ids_.end() && left->second < vocabulary_ && right->second < vocabulary_) {
+        all.push_back({score, before, characters - before, left->second, right->second});
+      }
+      ++before;
+    }
+    std::sort(all.begin() + first, all.end(),
+              [](const Made& a, const Made& b) { return std::tie(a.left, a.right) < std::tie(b.left, b.right); });
+  }
+  std::stable_sort(all.begin(), all.end(), [](const Made& a, const Made& b) {
+    return std::tie(a.score, a.left_characters, a.right_characters) >
+           std::tie(b.score, b.left_characters, b.right_characters);
+  });
+  made_merges_.reserve(all.size());
+  for (const Made& merge : all) made_merges_.emplace_back(Token(merge.left), Token(merge.right));
+  return absl::OkStatus();
 }
 
 absl::Status Converter::CheckMerges() const {
@@ -219,6 +300,14 @@ std::string Converter::PostProcessor() const {
   return StrCat(R"({"type":"Sequence","processors":[)", pipeline_->post_processor, ",", templated, "]}");
 }
 
+// Of the kind "llama": the token of type "unknown", which a text needs only where byte tokens are missing.
+std::string Converter::UnknownToken() const {
+  for (int64_t id = 0; sentence_piece_ && id < end_; ++id) {
+    if (types_[id] == kUnknown) return Quoted(Token(id));
+  }
+  return "null";
+}
+
 std::string Converter::TokenizerJson() const {
   std::string out = R"({"version":"1.0","truncation":null,"padding":null,"added_tokens":[)";
   bool first = true;
@@ -232,8 +321,9 @@ std::string Converter::TokenizerJson() const {
   }
   StrAppend(&out, "],\n\"normalizer\":", pipeline_->normalizer, ",\n\"pre_tokenizer\":", pipeline_->pre_tokenizer,
             ",\n\"post_processor\":", PostProcessor(), ",\n\"decoder\":", pipeline_->decoder,
-            ",\n\"model\":", R"({"type":"BPE","dropout":null,"unk_token":null,"continuing_subword_prefix":null,)",
-            R"("end_of_word_suffix":null,"fuse_unk":false,"byte_fallback":false,"ignore_merges":)",
+            ",\n\"model\":{\"type\":\"BPE\",\"dropout\":null,\"unk_token\":", UnknownToken(),
+            R"(,"continuing_subword_prefix":null,"end_of_word_suffix":null,"fuse_unk":)",
+            sentence_piece_ ? R"(true,"byte_fallback":true)" : R"(false,"byte_fallback":false)", R"(,"ignore_merges":)",
             pipeline_->ignore_merges ? "true" : "false", ",\"vocab\":{");
   for (int64_t id = 0; id < vocabulary_; ++id) {
     out += id == 0 ? "\n" : ",\n";
@@ -241,7 +331,14 @@ std::string Converter::TokenizerJson() const {
     StrAppend(&out, ":", id);
   }
   out += "},\"merges\":[";
-  for (size_t i = 0; i < merges_->size(); ++i) {
+  for (size_t i = 0; i < made_merges_.size(); ++i) {  // As pairs: a token may have a space in it.
+    out += i == 0 ? "\n[" : ",\n[";
+    AppendJsonString(&out, made_merges_[i].first);
+    out += ",";
+    AppendJsonString(&out, made_merges_[i].second);
+    out += "]";
+  }
+  for (size_t i = 0; !sentence_piece_ && i < merges_->size(); ++i) {
     out += i == 0 ? "\n" : ",\n";
     AppendJsonString(&out, (*merges_)[i]);
   }

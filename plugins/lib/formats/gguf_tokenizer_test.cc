@@ -1,5 +1,7 @@
 #include "plugins/lib/formats/gguf_tokenizer.h"
 
+#include <cmath>
+
 #include "plugins/lib/formats/checkpoint.h"
 #include "plugins/lib/formats/gguf_testing.h"
 #include "storage/base/strings.h"
@@ -86,6 +88,37 @@ TEST(GgufTokenizer, Llama3AddsItsBeginning) {
   EXPECT_THAT(File(without, "tokenizer.json"), Not(HasSubstr("TemplateProcessing")));
 }
 
+GgufWriter SentencePiece(const std::vector<std::string>& tokens, const std::vector<int32_t>& types,
+                         const std::vector<float>& scores) {
+  GgufWriter writer;
+  writer.String("general.architecture", "llama").String("tokenizer.ggml.model", "llama");
+  writer.Strings("tokenizer.ggml.tokens", tokens).Integers("tokenizer.ggml.token_type", types);
+  return writer.Numbers("tokenizer.ggml.scores", scores);
+}
+
+TEST(GgufTokenizer, ScoresBecomeMergesOfEveryPair) {
+  GgufWriter writer = SentencePiece({"<unk>", "<s>", "<0x41>", "a", "b", "c", "bc", "ab", "abc", "<", "s>"},
+                                    {2, 3, 6, 1, 1, 1, 1, 1, 4, 1, 1}, {0, 0, 0, -9, -9, -9, -2, -1, -2, -9, -9});
+  writer.U32("tokenizer.ggml.bos_token_id", 1);
+  ASSERT_OK_AND_ASSIGN(const GgufTokenizer tokenizer, Convert(writer));
+  ASSERT_OK_AND_ASSIGN(const Json json, ParseJson(File(tokenizer, "tokenizer.json"), "t"));
+  EXPECT_EQ(json["model"]["merges"], Json::parse(R"([["a","b"],["ab","c"],["a","bc"],["b","c"]])"));
+  EXPECT_EQ(json["model"]["vocab"].size(), 11u);
+  EXPECT_EQ(json["model"]["unk_token"], "<unk>");
+  EXPECT_EQ(json["model"]["byte_fallback"], true);
+  EXPECT_EQ(json["added_tokens"].size(), 3u);
+  EXPECT_EQ(json["normalizer"]["normalizers"][0]["type"], "Prepend");
+  EXPECT_EQ(json["decoder"]["decoders"].back()["type"], "Strip");
+  EXPECT_EQ(json["post_processor"]["special_tokens"]["<s>"]["ids"][0], 1);  // The kind adds it unless told not to.
+
+  writer.Bool("tokenizer.ggml.add_space_prefix", false).Bool("tokenizer.ggml.add_bos_token", false);
+  ASSERT_OK_AND_ASSIGN(const GgufTokenizer without, Convert(writer));
+  ASSERT_OK_AND_ASSIGN(const Json plain, ParseJson(File(without, "tokenizer.json"), "t"));
+  EXPECT_EQ(plain["normalizer"]["type"], "Replace");
+  EXPECT_EQ(plain["decoder"]["decoders"].back()["type"], "Fuse");
+  EXPECT_TRUE(plain["post_processor"].is_null());
+}
+
 TEST(GgufTokenizer, RefusesByNameWhatItDoesNotUnderstand) {
   const auto error = [](const GgufWriter& writer, int64_t rows = 100) {
     const auto tokenizer = Convert(writer, rows);
@@ -94,7 +127,15 @@ TEST(GgufTokenizer, RefusesByNameWhatItDoesNotUnderstand) {
   };
   EXPECT_THAT(error(Tokenizer("tekken", {"a"}, {}, {})), HasSubstr("\"tekken\" (tokenizer.ggml.pre) is not supported"));
   EXPECT_THAT(error(Tokenizer("", {"a"}, {}, {})), HasSubstr("lacks the key \"tokenizer.ggml.pre\""));
-  EXPECT_THAT(error(GgufWriter().String("tokenizer.ggml.model", "llama")), HasSubstr("model \"llama\" in GGUF"));
+  EXPECT_THAT(error(GgufWriter().String("tokenizer.ggml.model", "t5")), HasSubstr("model \"t5\" in GGUF"));
+  EXPECT_THAT(error(SentencePiece({"a"}, {1}, {0, 1})), HasSubstr("1 tokens, but 2 scores"));
+  EXPECT_THAT(error(SentencePiece({"a"}, {1}, {NAN})), HasSubstr("token 0 has no number as its score"));
+  EXPECT_THAT(error(GgufWriter().String("tokenizer.ggml.model", "llama").Strings("tokenizer.ggml.tokens", {"a"})),
+              HasSubstr("lacks the key \"tokenizer.ggml.scores\""));
+  EXPECT_THAT(error(SentencePiece({"a"}, {1}, {0})
+                        .Value("tokenizer.ggml.precompiled_charsmap", GgufType::kArray,
+                               GgufWriter::Raw<uint32_t>(0) + GgufWriter::Raw<uint64_t>(0))),
+              HasSubstr("map of characters"));
   EXPECT_THAT(error(Tokenizer("smollm", {"a", "b"}, {}, {}), 1), HasSubstr("has 2 tokens, but its embedding 1 rows"));
   EXPECT_THAT(error(Tokenizer("smollm", {"a", "a"}, {}, {})), HasSubstr("tokens 0 and 1 are both \"a\""));
   EXPECT_THAT(error(Tokenizer("smollm", {"a", "\xff"}, {}, {})), HasSubstr("token 1 is not UTF-8"));

@@ -9,6 +9,8 @@
 #include <algorithm>
 #include <functional>
 
+#include "plugins/lib/text/unicode.h"
+
 namespace editd::text {
 namespace {
 
@@ -35,9 +37,23 @@ void Bpe::SetBytes(const TokenId (&bytes)[256], TokenId unknown, bool fuse) {
   fuse_ = fuse;
 }
 
-void Bpe::Apply(std::string_view piece, Scratch* scratch) const {
+void Bpe::SetCharacters(const std::vector<std::pair<uint32_t, TokenId>>& characters, const TokenId (&bytes)[256],
+                        TokenId unknown, bool fuse) {
+  SetBytes(bytes, unknown, fuse);
+  by_character_ = true;
+  std::fill(std::begin(ascii_), std::end(ascii_), kNoToken);
+  characters_.Reserve(characters.size());
+  for (const auto& [c, id] : characters) {
+    if (c < 0x80) {
+      ascii_[c] = id;
+    } else {
+      characters_.Insert(c, id);
+    }
+  }
+}
+
+void Bpe::Bytes(std::string_view piece, bool drops_count, Scratch* scratch) const {
   auto& symbols = scratch->symbols;
-  symbols.clear();
   bool after_unknown = false;
   for (char c : piece) {
     const TokenId id = bytes_[static_cast<uint8_t>(c)];
@@ -51,9 +67,59 @@ void Bpe::Apply(std::string_view piece, Scratch* scratch) const {
         symbols.push_back({unknown_, 1});
       }
       after_unknown = true;
-    } else if (!symbols.empty()) {
-      ++symbols.back().bytes;  // Dropped, so its neighbours touch.
+    } else if (drops_count) {  // Dropped, so its neighbours touch.
+      if (symbols.empty()) {
+        ++scratch->skipped;
+      } else {
+        ++symbols.back().bytes;
+      }
     }
+  }
+}
+
+// The reference holds an unknown token back to fuse it with the next, and lets it go before the next character that has
+// a token; those of bytes do not count as one, so it comes after them. So it does here.
+void Bpe::Characters(std::string_view piece, bool drops_count, Scratch* scratch) const {
+  auto& symbols = scratch->symbols;
+  uint32_t held = 0;  // Bytes of the unknown token.
+  auto let_go = [&] {
+    if (held > 0) symbols.push_back({unknown_, held});
+    held = 0;
+  };
+  const char* const end = piece.data() + piece.size();
+  for (const char* p = piece.data(); p < end;) {
+    int length;
+    const uint32_t c = DecodeUtf8(p, end, &length);
+    const bool valid = c != 0xfffd || length == 3;
+    const TokenId id = valid ? Character(c) : kNoToken;
+    if (id != kNoToken) {
+      let_go();
+      symbols.push_back({id, static_cast<uint32_t>(length)});
+    } else if (std::all_of(p, p + length, [this](char b) { return bytes_[static_cast<uint8_t>(b)] != kNoToken; })) {
+      for (int i = 0; i < length; ++i) symbols.push_back({bytes_[static_cast<uint8_t>(p[i])], 1});
+    } else if (unknown_ != kNoToken) {
+      if (!fuse_) let_go();
+      held += length;
+    } else if (drops_count) {
+      if (symbols.empty()) {
+        scratch->skipped += length;
+      } else {
+        symbols.back().bytes += length;
+      }
+    }
+    p += length;
+  }
+  let_go();
+}
+
+void Bpe::Apply(std::string_view piece, Scratch* scratch, bool drops_count) const {
+  auto& symbols = scratch->symbols;
+  symbols.clear();
+  scratch->skipped = 0;
+  if (by_character_) {
+    Characters(piece, drops_count, scratch);
+  } else {
+    Bytes(piece, drops_count, scratch);
   }
   if (symbols.size() < 2) return;
   if (symbols.size() <= kShort) {

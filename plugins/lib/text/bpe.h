@@ -34,6 +34,7 @@ class Bpe {
   // Memory that Apply works in, to be used again.
   struct Scratch {
     std::vector<Symbol> symbols;  // The result.
+    size_t skipped = 0;           // Bytes before the first symbol that have none.
     std::vector<uint32_t> ranks;
     std::vector<uint32_t> next, previous;
     std::vector<uint64_t> heap;
@@ -42,12 +43,16 @@ class Bpe {
   // A pair listed twice has its last rank, as in the reference.
   void SetMerges(const std::vector<Merge>& merges);
 
-  // `unknown`: the token for bytes that have none (kNoToken: they are dropped, as in the reference); `fuse`: a run of
-  // them is one token.
+  // What merging begins with: a token for each byte of a piece, or for each character. `unknown`: the token for those
+  // that have none (kNoToken: they are dropped, as in the reference); `fuse`: a run of them is one token.
   void SetBytes(const TokenId (&bytes)[256], TokenId unknown, bool fuse);
+  // `bytes`: what stands for a character without a token, if each of its bytes has one (byte_fallback).
+  void SetCharacters(const std::vector<std::pair<uint32_t, TokenId>>& characters, const TokenId (&bytes)[256],
+                     TokenId unknown, bool fuse);
 
-  // Leaves the tokens of `piece` in scratch->symbols.
-  void Apply(std::string_view piece, Scratch* scratch) const;
+  // Leaves the tokens of `piece` in scratch->symbols. `drops_count`: a byte that is dropped counts as the token's
+  // before it, so that symbols cover the piece; else it counts nowhere, as in the reference.
+  void Apply(std::string_view piece, Scratch* scratch, bool drops_count = true) const;
 
  private:
   static constexpr uint32_t kNoRank = ~uint32_t{0};
@@ -56,11 +61,21 @@ class Bpe {
     const uint64_t* value = pairs_.Get(static_cast<uint64_t>(left) << 32 | right);
     return value ? static_cast<uint32_t>(*value >> 32) : kNoRank;
   }
+  void Bytes(std::string_view piece, bool drops_count, Scratch* scratch) const;
+  void Characters(std::string_view piece, bool drops_count, Scratch* scratch) const;
+  TokenId Character(uint32_t c) const {
+    if (c < 0x80) return ascii_[c];
+    const uint64_t* id = characters_.Get(c);
+    return id ? static_cast<TokenId>(*id) : kNoToken;
+  }
   void MergeShort(Scratch* scratch) const;
   void MergeLong(Scratch* scratch) const;
 
   PairTable pairs_;               // left << 32 | right -> rank << 32 | result.
   std::vector<TokenId> results_;  // By rank.
+  bool by_character_ = false;
+  TokenId ascii_[128] = {};
+  PairTable characters_;  // Code point -> id.
   TokenId bytes_[256] = {};
   TokenId unknown_ = kNoToken;
   bool fuse_ = false;

@@ -1,11 +1,18 @@
 // Almost all text is normal already. So the text is scanned for the few code points that are "unstable": those with a
-// combining class, those that decompose, and those that may join the character before them. Nothing below U+0300 is, so
-// the scan skips by lead byte. Around an unstable one a segment is cut out: from the last stable character before it up
-// to the next stable one after it. A stable character never joins what stands before it, so segments are independent,
-// and each is normalised by the book: decompose in full, sort marks by combining class, compose.
+// combining class, those that decompose, and those that may join the character before them. In NFC nothing below U+0300
+// is (in the others nothing below U+0080), so the scan skips by lead byte. Around an unstable one a segment is cut out:
+// from the last stable character before it up to the next stable one after it. A stable character never joins what
+// stands before it, so segments are independent, and each is normalised by the book: decompose in full, sort marks by
+// combining class, compose.
+//
+// With each character goes its `change`, what it does to the reference's places: the second and further ones of a
+// decomposition take none, a composed one takes those of all that it was composed of.
 #include "plugins/lib/text/nfc.h"
 
 #include <algorithm>
+#include <cstring>
+#include <iterator>
+#include <vector>
 
 #include "plugins/lib/text/unicode.h"
 
@@ -40,6 +47,29 @@ constexpr Composition kCompositions[] = {
 #undef EDITD_NFC_COMPOSITIONS
 };
 
+constexpr uint32_t kCompatible[] = {
+#define EDITD_MAPPING_COMPATIBLE
+#include "plugins/lib/text/mapping_tables.inc"
+#undef EDITD_MAPPING_COMPATIBLE
+};
+
+struct CompatibleEntry {
+  uint32_t code_point, at;  // `at`: of the table, the number of characters.
+};
+
+const std::vector<CompatibleEntry>& CompatibleIndex() {
+  static const auto* const index = [] {
+    auto* made = new std::vector<CompatibleEntry>;
+    for (uint32_t i = 0; i < std::size(kCompatible); i += 2 + kCompatible[i + 1])
+      made->push_back({kCompatible[i], i + 1});
+    return made;
+  }();
+  return *index;
+}
+
+bool Composes(Form form) { return form == Form::kNfc || form == Form::kNfkc; }
+bool IsCompatible(Form form) { return form == Form::kNfkc || form == Form::kNfkd; }
+
 // Hangul syllables are arithmetic: lead + vowel (+ tail).
 constexpr uint32_t kSyllable = 0xac00, kLead = 0x1100, kVowel = 0x1161, kTail = 0x11a7;
 constexpr uint32_t kLeads = 19, kVowels = 21, kTails = 28, kSyllables = kLeads * kVowels * kTails;
@@ -71,29 +101,44 @@ uint32_t Compose(uint32_t first, uint32_t second) {
 struct Mark {
   uint32_t code_point;
   uint8_t combining_class;
+  int change = 0;
 };
 
-void Decompose(uint32_t c, std::vector<Mark>* out) {
+void Decompose(Form form, uint32_t c, std::vector<Mark>* out) {
+  const size_t first = out->size();
+  auto add = [&](uint32_t part, uint8_t combining_class) {
+    out->push_back({part, combining_class, out->size() > first ? 1 : 0});
+  };
   if (c - kSyllable < kSyllables) {
     const uint32_t index = c - kSyllable;
-    out->push_back({kLead + index / (kVowels * kTails), 0});
-    out->push_back({kVowel + index % (kVowels * kTails) / kTails, 0});
-    if (index % kTails != 0) out->push_back({kTail + index % kTails, 0});
+    add(kLead + index / (kVowels * kTails), 0);
+    add(kVowel + index % (kVowels * kTails) / kTails, 0);
+    if (index % kTails != 0) add(kTail + index % kTails, 0);
     return;
+  }
+  if (IsCompatible(form)) {
+    const auto& index = CompatibleIndex();
+    const auto found = std::lower_bound(index.begin(), index.end(), c,
+                                        [](const CompatibleEntry& e, uint32_t value) { return e.code_point < value; });
+    if (found != index.end() && found->code_point == c) {
+      const uint32_t* entry = kCompatible + found->at;
+      for (uint32_t i = 0; i < entry[0]; ++i) add(entry[1 + i], CombiningClass(entry[1 + i]));
+      return;
+    }
   }
   const auto* found = std::lower_bound(std::begin(kDecompositions), std::end(kDecompositions), c,
                                        [](const Decomposition& d, uint32_t value) { return d.code_point < value; });
   if (found == std::end(kDecompositions) || found->code_point != c) {
-    out->push_back({c, CombiningClass(c)});
+    add(c, CombiningClass(c));
     return;
   }
   for (uint32_t part : found->full) {
-    if (part != 0) out->push_back({part, CombiningClass(part)});
+    if (part != 0) add(part, CombiningClass(part));
   }
 }
 
-// Normalises a segment in place: canonical order, then composition.
-void Recompose(std::vector<Mark>* segment) {
+// Normalises a decomposed segment in place: canonical order, then composition where the form has it.
+void Recompose(Form form, std::vector<Mark>* segment) {
   auto& marks = *segment;
   for (size_t i = 0; i < marks.size();) {
     size_t j = i;
@@ -102,6 +147,7 @@ void Recompose(std::vector<Mark>* segment) {
                      [](const Mark& a, const Mark& b) { return a.combining_class < b.combining_class; });
     i = j + 1;
   }
+  if (!Composes(form)) return;
   size_t size = 0;
   ptrdiff_t starter = -1;
   uint8_t last_class = 0;  // Of what was kept since the starter; 0 right after it.
@@ -112,6 +158,7 @@ void Recompose(std::vector<Mark>* segment) {
         const uint32_t composed = Compose(marks[starter].code_point, mark.code_point);
         if (composed != 0) {
           marks[starter].code_point = composed;
+          marks[starter].change += mark.change - 1;
           continue;
         }
       }
@@ -123,19 +170,41 @@ void Recompose(std::vector<Mark>* segment) {
   marks.resize(size);
 }
 
+// Unstable code points of each form: bit 1 << form.
+const uint8_t* UnstableFlags() {
+  static const uint8_t* const flags = [] {
+    auto* made = new uint8_t[0x110000]();
+    for (Form form : {Form::kNfc, Form::kNfd, Form::kNfkc, Form::kNfkd}) {
+      MarkUnstable(form, made, static_cast<uint8_t>(1 << static_cast<int>(form)));
+    }
+    return made;
+  }();
+  return flags;
+}
+
+struct Stability {
+  const uint8_t* flags;
+  uint8_t bit;
+  unsigned char first_lead;  // Characters with a lower lead byte are stable.
+};
+Stability StabilityOf(Form form) {
+  if (form == Form::kNfc) return {CodePointFlags(), kNfcUnstable, 0xcc};
+  return {UnstableFlags(), static_cast<uint8_t>(1 << static_cast<int>(form)), 0x80};
+}
+
 // The first unstable code point at or after `p`, and the last code point before it in `*previous` (`end` if none is).
-const char* FindUnstable(const char* p, const char* end, const char** previous) {
-  const uint8_t* flags = CodePointFlags();
+const char* FindUnstable(const Stability& stability, const char* p, const char* end, const char** previous) {
   *previous = end;
   while (p < end) {
-    if (static_cast<unsigned char>(*p) < 0xcc) {  // Below U+0300, or a byte within a character passed over.
-      if ((*p & 0xc0) != 0x80) *previous = p;
+    const auto lead = static_cast<unsigned char>(*p);
+    if (lead < stability.first_lead) {
+      if ((lead & 0xc0) != 0x80) *previous = p;  // Else a byte within a character that was passed over.
       ++p;
       continue;
     }
     int length;
     const uint32_t c = DecodeUtf8(p, end, &length);
-    if (flags[c] & kNfcUnstable) return p;
+    if (stability.flags[c] & stability.bit) return p;
     *previous = p;
     p += length;
   }
@@ -144,52 +213,88 @@ const char* FindUnstable(const char* p, const char* end, const char** previous) 
 
 }  // namespace
 
-bool LooksNfc(std::string_view text) {
-  const char* previous;
-  return FindUnstable(text.data(), text.data() + text.size(), &previous) == text.data() + text.size();
+bool LooksNormal(Form form, std::string_view text) {
+  const Stability stability = StabilityOf(form);
+  const char* const end = text.data() + text.size();
+  for (const char* p = text.data(); p < end;) {
+    // Eight at a time as long as no byte is above 0x7f, or for NFC a lead byte from 0xcc on: such a byte has its two
+    // highest bits, and one of the next two or both of the next, set.
+    uint64_t eight;
+    while (end - p >= 8) {
+      std::memcpy(&eight, p, 8);
+      const uint64_t high = stability.first_lead == 0x80
+                                ? eight
+                                : eight & (eight << 1) & (eight << 2 | eight << 3 | (eight << 4 & eight << 5));
+      const uint64_t found = high & 0x8080808080808080u;
+      p += found == 0 ? 8 : __builtin_ctzll(found) / 8;  // Little-endian, as flat_table.h's words are.
+      if (found != 0) break;
+    }
+    if (p == end) break;
+    if (static_cast<unsigned char>(*p) < stability.first_lead) {
+      ++p;
+      continue;
+    }
+    int length;
+    if (stability.flags[DecodeUtf8(p, end, &length)] & stability.bit) return false;
+    p += length;
+  }
+  return true;
 }
 
-void Nfc(std::string_view text, std::string* out, std::vector<NfcSpan>* spans) {
-  const uint8_t* flags = CodePointFlags();
-  const char* const begin = text.data();
-  const char* const end = begin + text.size();
-  out->clear();
-  out->reserve(text.size());
+void NormalizeForm(Form form, const NormalText& in, NormalWriter* writer) {
+  const Stability stability = StabilityOf(form);
+  const char* const begin = in.text.data();
+  const char* const end = begin + in.text.size();
   std::vector<Mark> segment;
+  std::vector<Transformed> changes;
   const char* p = begin;
   while (p < end) {
     const char* previous;
-    const char* unstable = FindUnstable(p, end, &previous);
+    const char* unstable = FindUnstable(stability, p, end, &previous);
     const char* from = unstable == end || previous == end ? unstable : previous;
-    out->append(p, from - p);
+    writer->KeepTo(from - begin);
     p = from;
     if (unstable == end) break;
     segment.clear();
     while (p < end) {
       int length;
       const uint32_t c = DecodeUtf8(p, end, &length);
-      if (p > unstable && !(flags[c] & kNfcUnstable)) break;
-      Decompose(c, &segment);
+      if (p > unstable && !(stability.flags[c] & stability.bit)) break;
+      Decompose(form, c, &segment);
       p += length;
     }
-    Recompose(&segment);
-    const size_t normal_begin = out->size();
-    for (const Mark& mark : segment) AppendUtf8(mark.code_point, out);
-    if (spans) {
-      spans->push_back({static_cast<size_t>(from - begin), static_cast<size_t>(p - begin), normal_begin, out->size()});
-    }
+    Recompose(form, &segment);
+    changes.clear();
+    for (const Mark& mark : segment) changes.push_back({mark.code_point, mark.change});
+    writer->Replace(p - from, changes);
   }
 }
 
-void MarkNfcUnstable(uint8_t* flags, uint8_t bit) {
+std::string NormalizeForm(Form form, std::string_view text) {
+  NormalText in, out;
+  in.text = text;
+  NormalWriter writer(in, &out, Places::kNone);
+  NormalizeForm(form, in, &writer);
+  return std::move(out.text);
+}
+
+void MarkUnstable(Form form, uint8_t* flags, uint8_t bit) {
   for (const ClassRange& range : kClasses) {
     for (uint32_t c = range.first; c <= range.last; ++c) flags[c] |= bit;
   }
-  for (const Decomposition& d : kDecompositions) {
+  auto check = [&](uint32_t c) {
     std::vector<Mark> segment;
-    Decompose(d.code_point, &segment);
-    Recompose(&segment);
-    if (segment.size() != 1 || segment[0].code_point != d.code_point) flags[d.code_point] |= bit;
+    Decompose(form, c, &segment);
+    Recompose(form, &segment);
+    if (segment.size() != 1 || segment[0].code_point != c) flags[c] |= bit;
+  };
+  for (const Decomposition& d : kDecompositions) check(d.code_point);
+  if (IsCompatible(form)) {
+    for (const CompatibleEntry& entry : CompatibleIndex()) flags[entry.code_point] |= bit;
+  }
+  if (!Composes(form)) {
+    for (uint32_t c = kSyllable; c < kSyllable + kSyllables; ++c) flags[c] |= bit;
+    return;
   }
   for (const Composition& composition : kCompositions) flags[composition.second] |= bit;
   for (uint32_t i = 0; i < kVowels; ++i) flags[kVowel + i] |= bit;

@@ -1,4 +1,4 @@
-// Unicode normalisation form C, exactly as the reference's normalizer "NFC" does it (its tables are of an older Unicode
+// Unicode normalisation forms, exactly as the reference's normalizers do them (their tables are of an older Unicode
 // release than its regular expressions are; see tools/make_unicode_tables.py).
 //
 // Text that is already normal is recognised in one pass and not copied. Thread-safe: no state but constant tables.
@@ -9,24 +9,24 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
-#include <vector>
+
+#include "plugins/lib/text/normal_text.h"
 
 namespace editd::text {
 
-// A part of the text that normalising replaced. Between such parts bytes correspond one to one.
-struct NfcSpan {
-  size_t source_begin, source_end;
-  size_t normal_begin, normal_end;
-};
+enum class Form : uint8_t { kNfc, kNfd, kNfkc, kNfkd };
 
-// True if NFC leaves `text` (UTF-8) as it is without a closer look; false may also mean that nothing would change.
-bool LooksNfc(std::string_view text);
+// True if the form leaves `text` (UTF-8) as it is without a closer look; false may also mean that nothing would change.
+bool LooksNormal(Form form, std::string_view text);
 
-// Sets `*out` to NFC of `text`. `spans`, where given, gets the parts that were looked at closely, in order.
-void Nfc(std::string_view text, std::string* out, std::vector<NfcSpan>* spans = nullptr);
+// Writes the form of `in`, all of it.
+void NormalizeForm(Form form, const NormalText& in, NormalWriter* writer);
 
-// Sets `bit` in flags[c] for each code point c that NFC may change or may join to what stands before it.
-void MarkNfcUnstable(uint8_t* flags, uint8_t bit);
+// The form of a text alone.
+std::string NormalizeForm(Form form, std::string_view text);
+
+// Sets `bit` in flags[c] for each code point c that the form may change or may join to what stands before it.
+void MarkUnstable(Form form, uint8_t* flags, uint8_t bit);
 
 }  // namespace editd::text
 

@@ -20,6 +20,7 @@ namespace editd::text {
 
 class PieceCache {
  public:
+  // Three may be read at `data`, however many count.
   struct Ids {
     const TokenId* data = nullptr;  // Null: not there. Valid until the next Insert.
     size_t size = 0;
@@ -48,6 +49,32 @@ class PieceCache {
     return {ids_.data() + slot.ids, slot.count};
   }
 
+  // The bytes of a short piece, and its size.
+  struct Key {
+    uint64_t low, high;  // The bytes, and the size plus one in the highest byte.
+  };
+  static constexpr size_t kShortKey = 15, kInline = 3;
+
+  // The key of the `size` bytes at `p`, at most kShortKey; sixteen may be read.
+  static Key KeyAt(const char* p, size_t size) {
+    Key key;
+    std::memcpy(&key.low, p, 8);
+    std::memcpy(&key.high, p + 8, 8);
+    const uint64_t all = ~uint64_t{0};
+    const bool is_long = size >= 8;
+    const uint64_t mask = (uint64_t{1} << (8 * (size & 7))) - 1;
+    key.low &= is_long ? all : mask;
+    key.high = (is_long ? key.high & mask : 0) | static_cast<uint64_t>(size + 1) << 56;
+    return key;
+  }
+
+  // The three ids of a short piece (fewer count) in place; null if they are not there or more.
+  const TokenId* FindShort(const Key& key, size_t* count) const {
+    const ShortSlot& slot = short_[FindShort(short_, key)];
+    *count = slot.count;
+    return slot.high != 0 && slot.count <= kInline ? slot.ids : nullptr;
+  }
+
   // `piece` must not be there. Pieces that are too long are left out.
   void Insert(std::string_view piece, const TokenId* ids, size_t count) {
     if (piece.size() > kLongKey) return;
@@ -74,16 +101,14 @@ class PieceCache {
             static_cast<uint16_t>(piece.size()), static_cast<uint16_t>(count)};
     keys_.append(piece);
     ids_.insert(ids_.end(), ids, ids + count);
+    ids_.resize(ids_.size() + (count < kInline ? kInline - count : 0));
   }
 
  private:
-  static constexpr size_t kShortKey = 15, kLongKey = 63, kInline = 3;
+  static constexpr size_t kLongKey = 63;
   static constexpr size_t kFirstSlots = 1 << 10, kMostSlots = 1 << 18;
 
-  struct Key {
-    uint64_t low, high;  // The bytes, and the size plus one in the highest byte.
-  };
-  struct ShortSlot {
+  struct alignas(32) ShortSlot {
     uint64_t low = 0, high = 0;  // high == 0: empty.
     uint32_t count = 0;
     TokenId ids[kInline] = {};  // More than fit: ids[0] is their place in ids_.

@@ -13,8 +13,11 @@
 #include "plugins/lib/text/splitter.h"
 
 #include <array>
+#include <map>
+#include <string>
 #include <utility>
 
+#include "plugins/lib/text/fast_splitter.h"
 #include "plugins/lib/text/unicode.h"
 
 namespace editd::text {
@@ -209,9 +212,22 @@ const char* PieceEnd(SplitterKind kind, const char* p, const char* end) {
   return end;
 }
 
-Pipeline::Pipeline(std::vector<Step> steps) : steps_(std::move(steps)) {
-  // A step that neither cuts nor prefixes does nothing.
-  std::erase_if(steps_, [](const Step& step) { return step.kind == SplitterKind::kNone && !step.prefix_space; });
+const ByteClasses& ByteClasses::Get() {
+  static const auto* const classes = new ByteClasses;
+  return *classes;
+}
+
+ByteClasses::ByteClasses() : all_(CodePointFlags()) {
+  for (int c = 0; c < 128; ++c) ascii_[c] = all_[c] & kMask;
+  for (int c = 0; c < 2048; ++c) two_[c] = all_[c] & kMask;
+  std::map<std::string, uint16_t> known;
+  for (int page = 0; page < 1024; ++page) {
+    std::string bytes;
+    for (int c = page << 6; c < (page + 1) << 6; ++c) bytes.push_back(static_cast<char>(all_[c] & kMask));
+    const auto [it, fresh] = known.emplace(bytes, static_cast<uint16_t>(three_.size() >> 6));
+    if (fresh) three_.insert(three_.end(), bytes.begin(), bytes.end());
+    pages_[page] = it->second;
+  }
 }
 
 }  // namespace editd::text

@@ -1,19 +1,16 @@
 // Splitters: they cut text into pre-tokens, within which BPE merges.
 //
-// Published tokenizers name a regular expression; only a handful are in use. Each is written here by hand, and
-// recognised by its text, for a general engine would be ten times slower and its Unicode tables would differ from the
-// reference's. A pattern that is not known is refused. Every known pattern matches at each position, so the matches
-// cover the text.
+// Published tokenizers name a regular expression, and a handful are in most of them. Those are written here by hand,
+// and recognised by their text, for a general engine is several times slower; it (regex.h) does the others. Every known
+// pattern matches at each position, so the matches cover the text.
 //
-// A Pipeline is immutable and may be shared by threads.
+// Functions without state; any thread may call them.
 #ifndef EDITD_PLUGINS_LIB_TEXT_SPLITTER_H_
 #define EDITD_PLUGINS_LIB_TEXT_SPLITTER_H_
 
 #include <cstdint>
 #include <optional>
-#include <string>
 #include <string_view>
-#include <vector>
 
 namespace editd::text {
 
@@ -35,61 +32,6 @@ std::string_view SplitterName(SplitterKind kind);
 
 // The end of the piece that begins at `p` (p < end).
 const char* PieceEnd(SplitterKind kind, const char* p, const char* end);
-
-// Splitters one after the other, each cutting the pieces of the one before.
-class Pipeline {
- public:
-  struct Step {
-    SplitterKind kind;
-    bool prefix_space;  // First puts a space before each piece that does not begin with one (add_prefix_space).
-  };
-
-  Pipeline() = default;
-  explicit Pipeline(std::vector<Step> steps);
-
-  const std::vector<Step>& steps() const { return steps_; }
-
-  // Calls sink(piece, offset, added) for each piece. Of its bytes the first `added` (0 or 1) are a space that was put
-  // before the text; the others begin at `offset` in `text`. Pieces live until sink returns.
-  template <typename Sink>
-  void Split(std::string_view text, Sink&& sink) const {
-    if (!text.empty()) Run(0, text, 0, 0, sink);
-  }
-
- private:
-  template <typename Sink>
-  void Run(size_t at, std::string_view text, size_t offset, size_t added, Sink& sink) const {
-    if (at == steps_.size()) {
-      sink(text, offset, added);
-      return;
-    }
-    const Step step = steps_[at];
-    if (step.prefix_space && text[0] != ' ') {
-      const std::string prefixed = " " + std::string(text);
-      Cut(at, step.kind, prefixed, offset, 1, sink);
-    } else {
-      Cut(at, step.kind, text, offset, added, sink);
-    }
-  }
-
-  template <typename Sink>
-  void Cut(size_t at, SplitterKind kind, std::string_view text, size_t offset, size_t added, Sink& sink) const {
-    const char* const begin = text.data();
-    const char* const end = begin + text.size();
-    for (const char* p = begin; p < end;) {
-      const char* next = PieceEnd(kind, p, end);
-      const std::string_view piece(p, next - p);
-      if (p == begin) {
-        Run(at + 1, piece, offset, added, sink);
-      } else {
-        Run(at + 1, piece, offset + (p - begin) - added, 0, sink);
-      }
-      p = next;
-    }
-  }
-
-  std::vector<Step> steps_;
-};
 
 }  // namespace editd::text
 

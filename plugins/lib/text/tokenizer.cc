@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "plugins/lib/text/byte_alphabet.h"
-#include "plugins/lib/text/piece_cache.h"
 #include "plugins/lib/text/unicode.h"
 #include "storage/base/strings.h"
 
@@ -24,8 +23,10 @@ bool HoldsACut(std::string_view form) {
   return false;
 }
 
-// Bytes that no UTF-8 text contains.
+// False for bytes that no UTF-8 text contains.
 bool InUtf8(int byte) { return byte != 0xc0 && byte != 0xc1 && byte < 0xf5; }
+
+constexpr std::string_view kMetaspace = "\xe2\x96\x81";
 
 }  // namespace
 
@@ -49,12 +50,46 @@ absl::Status Tokenizer::Build() {
     kinds_[entry.id] = kModel;
     texts_[entry.id] = spec_.Text(entry);
   }
+  bytes_end_.resize(size);
+  RETURN_IF_ERROR(BuildAddedTokens());
+  BuildTokenBytes();
+  for (const PostProcessorStep& step : spec_.post_processor) {
+    prefix_.insert(prefix_.begin(), step.prefix.begin(), step.prefix.end());
+    suffix_.insert(suffix_.end(), step.suffix.begin(), step.suffix.end());
+  }
+  for (const auto* ids : {&prefix_, &suffix_}) {
+    for (TokenId id : *ids) {
+      if (!HasToken(id))
+        return absl::InvalidArgumentError(StrCat("tokenizer.json: post_processor: there is no token ", id));
+    }
+  }
+  RETURN_IF_ERROR(BuildLeaves());
+  bpe_.SetMerges(spec_.merges);
+  const auto& steps = spec_.pre_tokenizer.steps();
+  for (size_t i = 0; i < steps.size(); ++i) {
+    if (steps[i].kind == PreTokenizerStep::kMetaspace && steps[i].scheme == PreTokenizerStep::kFirst) {
+      needs_places_ = needs_places_ || i > 0 || !spec_.normalizer.empty();
+    }
+  }
+  if (steps.size() == 1 && steps[0].kind == PreTokenizerStep::kKnown && !steps[0].prefix_space && spec_.byte_level) {
+    only_splitter_ = steps[0].known;
+  }
+  cuts_at_metaspaces_ =
+      !spec_.byte_level && spec_.vocab_ids.Get(kMetaspace) &&
+      std::none_of(spec_.merges.begin(), spec_.merges.end(), [this](const Merge& merge) {
+        return texts_[merge.right].starts_with(kMetaspace) && !texts_[merge.left].ends_with(kMetaspace);
+      });
+  cuts_at_spaces_ = FindCuts();
+  return absl::OkStatus();
+}
 
+absl::Status Tokenizer::BuildAddedTokens() {
   // The reference numbers added tokens itself: a token of the model has its id, the others follow the model's count.
-  std::vector<std::string> forms(spec_.added_tokens.size());
+  forms_.resize(spec_.added_tokens.size());
+  form_of_.resize(size(), nullptr);
   std::unordered_set<std::string_view> special;
   auto next = static_cast<TokenId>(spec_.vocab.size());
-  for (size_t i = 0; i < forms.size(); ++i) {
+  for (size_t i = 0; i < forms_.size(); ++i) {
     const AddedToken& token = spec_.added_tokens[i];
     const std::string path = StrCat("tokenizer.json: added_tokens[", i, "]");
     const std::optional<TokenId> model_id = spec_.vocab_ids.Get(token.content);
@@ -72,42 +107,54 @@ absl::Status Tokenizer::Build() {
     kinds_[token.id] |= kAdded | (token.special ? kSpecial : 0);
     texts_[token.id] = token.content;
     if (token.special) special.insert(token.content);
-    forms[i] = token.content;
-    if (token.normalized && spec_.nfc) Nfc(token.content, &forms[i]);
-    if (!(token.normalized ? normalized_ : raw_).Add(forms[i], &token)) {
+    forms_[i] = token.normalized ? spec_.normalizer.Apply(token.content) : token.content;
+    if (forms_[i].empty()) {
+      return absl::UnimplementedError(
+          StrCat(path, ".content: \"", token.content, "\" is nothing when it is normalised, which is not supported"));
+    }
+    if (!(token.normalized ? normalized_ : raw_).Add(forms_[i], &token)) {
       return absl::InvalidArgumentError(StrCat(path, ".content: \"", token.content, "\" is, normalised, listed twice"));
     }
   }
-  std::vector<const std::string*> form_of(size, nullptr);
-  cuts_at_spaces_ = true;
-  for (size_t i = 0; i < forms.size(); ++i) {
-    const AddedToken& token = spec_.added_tokens[i];
-    form_of[token.id] = &forms[i];
-    if (special.contains(forms[i])) kinds_[token.id] |= kSkip;
-    if (token.rstrip || HoldsACut(forms[i]) || HoldsACut(token.content) || (token.single_word && forms[i][0] == ' ')) {
-      cuts_at_spaces_ = false;
-    }
+  for (size_t i = 0; i < forms_.size(); ++i) {
+    const TokenId id = spec_.added_tokens[i].id;
+    form_of_[id] = &forms_[i];
+    if (special.contains(forms_[i])) kinds_[id] |= kSkip;
   }
+  return absl::OkStatus();
+}
 
-  bytes_end_.resize(size);
-  for (size_t id = 0; id < size; ++id) {
-    const std::string_view text = form_of[id] ? std::string_view(*form_of[id]) : texts_[id];
-    if (!AppendFromAlphabet(text, &bytes_)) bytes_.append(text);
+void Tokenizer::BuildTokenBytes() {
+  const bool byte_level = spec_.decoder.IsByteLevel();
+  for (size_t id = 0; id < size(); ++id) {
+    const std::string_view text = form_of_[id] ? std::string_view(*form_of_[id]) : texts_[id];
+    if (!byte_level) {
+      spec_.decoder.AppendBytes(text, &bytes_);
+    } else if (!AppendFromAlphabet(text, &bytes_)) {
+      bytes_.append(text);
+    }
     bytes_end_[id] = static_cast<uint32_t>(bytes_.size());
   }
+}
 
-  for (const auto* ids : {&spec_.prefix, &spec_.suffix}) {
-    for (TokenId id : *ids) {
-      if (!HasToken(id))
-        return absl::InvalidArgumentError(StrCat("tokenizer.json: post_processor: there is no token ", id));
-    }
-  }
-
+absl::Status Tokenizer::BuildLeaves() {
   bool complete = true;
   for (int byte = 0; byte < 256; ++byte) {
     const char c = static_cast<char>(byte);
-    byte_tokens_[byte] = spec_.vocab_ids.Get(ToAlphabet(std::string_view(&c, 1))).value_or(kNoToken);
+    if (spec_.byte_level) {
+      byte_tokens_[byte] = spec_.vocab_ids.Get(ToAlphabet(std::string_view(&c, 1))).value_or(kNoToken);
+    } else if (spec_.byte_fallback) {
+      constexpr std::string_view kHex = "0123456789ABCDEF";
+      const std::string name = {'<', '0', 'x', kHex[byte >> 4], kHex[byte & 15], '>'};
+      byte_tokens_[byte] = spec_.vocab_ids.Get(name).value_or(kNoToken);
+    } else {
+      byte_tokens_[byte] = kNoToken;
+    }
     complete = complete && (byte_tokens_[byte] != kNoToken || !InUtf8(byte));
+  }
+  if (spec_.byte_level && spec_.byte_fallback && !complete) {
+    return absl::UnimplementedError(
+        "tokenizer.json: model.byte_fallback: true with ByteLevel and without all bytes is not supported");
   }
   if (spec_.unknown == kNoToken) {
     if (!complete) {
@@ -116,9 +163,60 @@ absl::Status Tokenizer::Build() {
     }
     spec_.unknown.reset();
   }
-  bpe_.SetBytes(byte_tokens_, spec_.unknown.value_or(kNoToken), spec_.fuse_unknown);
-  bpe_.SetMerges(spec_.merges);
+  const TokenId unknown = spec_.unknown.value_or(kNoToken);
+  if (spec_.byte_level) {
+    bpe_.SetBytes(byte_tokens_, unknown, spec_.fuse_unknown);
+    return absl::OkStatus();
+  }
+  std::vector<std::pair<uint32_t, TokenId>> characters;
+  for (const auto& entry : spec_.vocab) {
+    const std::string_view token = spec_.Text(entry);
+    if (token.empty() || token.size() > 4) continue;
+    int length;
+    const uint32_t c = DecodeUtf8(token.data(), token.data() + token.size(), &length);
+    if (static_cast<size_t>(length) == token.size()) characters.emplace_back(c, entry.id);
+  }
+  bpe_.SetCharacters(characters, byte_tokens_, unknown, spec_.fuse_unknown);
   return absl::OkStatus();
+}
+
+bool Tokenizer::FindCuts() const {
+  const auto& steps = spec_.pre_tokenizer.steps();
+  if (spec_.byte_level) {
+    for (const NormalizerStep& step : spec_.normalizer.steps()) {
+      if (step.kind != NormalizerStep::kForm) return false;
+    }
+    for (const PreTokenizerStep& step : steps) {
+      if (step.kind != PreTokenizerStep::kKnown) return false;
+    }
+    // Without a splitter nothing cuts, and merges may lie across any place.
+    if (std::none_of(steps.begin(), steps.end(), [](const PreTokenizerStep& step) {
+          return step.known != SplitterKind::kNone && step.known != SplitterKind::kDigits &&
+                 step.known != SplitterKind::kDigitRuns;
+        })) {
+      return false;
+    }
+  } else {
+    // Spaces become U+2581, all in the normalizer or all in the pre-tokenizer, and that is what may be cut at.
+    if (!cuts_at_metaspaces_ || spec_.ignore_merges) return false;
+    const auto& normalizers = spec_.normalizer.steps();
+    const bool replaces = normalizers.size() == 1 && normalizers[0].kind == NormalizerStep::kReplace &&
+                          normalizers[0].content == kMetaspace && normalizers[0].pattern->literal() &&
+                          *normalizers[0].pattern->literal() == " ";
+    const bool metaspace =
+        steps.size() == 1 && steps[0].kind == PreTokenizerStep::kMetaspace && steps[0].replacement == kMetaspace;
+    const bool no_cuts = steps.empty() || (steps.size() == 1 && steps[0].kind == PreTokenizerStep::kSplit &&
+                                           steps[0].pattern->literal() && *steps[0].pattern->literal() == " ");
+    if (!(replaces && no_cuts) && !(normalizers.empty() && metaspace)) return false;
+  }
+  for (size_t i = 0; i < forms_.size(); ++i) {
+    const AddedToken& token = spec_.added_tokens[i];
+    // A form may have U+2581 where the text has a space.
+    if (!spec_.byte_level && token.normalized && forms_[i].find(kMetaspace) != std::string::npos) return false;
+    if (token.rstrip || HoldsACut(forms_[i]) || HoldsACut(token.content) || (token.single_word && forms_[i][0] == ' '))
+      return false;
+  }
+  return true;
 }
 
 std::string_view Tokenizer::TokenText(TokenId id) const { return id < size() ? texts_[id] : std::string_view(); }
@@ -139,6 +237,29 @@ std::optional<TokenId> Tokenizer::ByteTokenId(uint8_t byte) const {
   return id == kNoToken ? std::nullopt : std::optional<TokenId>(id);
 }
 
+std::vector<TokenId> Tokenizer::Leaves() const {
+  std::vector<TokenId> leaves;
+  bool complete = true;
+  for (int byte = 0; byte < 256; ++byte) {
+    if (byte_tokens_[byte] != kNoToken) leaves.push_back(byte_tokens_[byte]);
+    complete = complete && (byte_tokens_[byte] != kNoToken || !InUtf8(byte));
+  }
+  if (spec_.unknown) leaves.push_back(*spec_.unknown);
+  if (spec_.byte_level) return leaves;
+  std::string put_in;
+  for (const NormalizerStep& step : spec_.normalizer.steps()) put_in += step.content;
+  for (const PreTokenizerStep& step : spec_.pre_tokenizer.steps()) put_in += step.replacement;
+  for (const auto& entry : spec_.vocab) {
+    const std::string_view token = spec_.Text(entry);
+    if (token.empty() || token.size() > 4) continue;
+    int length;
+    DecodeUtf8(token.data(), token.data() + token.size(), &length);
+    if (static_cast<size_t>(length) != token.size()) continue;
+    if (!complete || put_in.find(token) != std::string::npos) leaves.push_back(entry.id);
+  }
+  return leaves;
+}
+
 std::vector<TokenId> Tokenizer::Encode(std::string_view text, bool add_special_tokens) const {
   std::unique_ptr<Encoder> encoder;
   {
@@ -156,168 +277,28 @@ std::vector<TokenId> Tokenizer::Encode(std::string_view text, bool add_special_t
   return ids;
 }
 
-std::string Tokenizer::DecodeBytes(const std::vector<TokenId>& ids, bool skip_special_tokens) const {
+std::string Tokenizer::DecodeTo(const std::vector<TokenId>& ids, bool skip_special_tokens, bool raw) const {
+  const bool byte_level = spec_.decoder.IsByteLevel();
   std::string bytes;
+  std::vector<std::string> tokens;
   for (TokenId id : ids) {
-    if (id >= size() || (skip_special_tokens && (kinds_[id] & kSkip))) continue;
-    bytes.append(TokenBytes(id));
+    if (!HasToken(id) || (skip_special_tokens && (kinds_[id] & kSkip))) continue;
+    if (byte_level) {
+      bytes.append(TokenBytes(id));
+    } else {
+      tokens.emplace_back(form_of_[id] ? std::string_view(*form_of_[id]) : texts_[id]);
+    }
   }
-  return bytes;
+  if (byte_level) return raw ? bytes : Utf8Lossy(bytes);
+  return spec_.decoder.Decode(std::move(tokens), raw);
+}
+
+std::string Tokenizer::DecodeBytes(const std::vector<TokenId>& ids, bool skip_special_tokens) const {
+  return DecodeTo(ids, skip_special_tokens, true);
 }
 
 std::string Tokenizer::Decode(const std::vector<TokenId>& ids, bool skip_special_tokens) const {
-  return Utf8Lossy(DecodeBytes(ids, skip_special_tokens));
-}
-
-class Encoder::Cache : public PieceCache {};
-
-Encoder::Encoder(const Tokenizer* tokenizer) : tokenizer_(tokenizer), cache_(std::make_unique<Cache>()) {}
-Encoder::~Encoder() = default;
-
-void Encoder::ClearCache() { cache_->Clear(); }
-
-bool Encoder::WholePiece(std::string_view piece, TokenId* id) {
-  alphabet_.clear();
-  AppendAlphabet(piece, &alphabet_);
-  const std::optional<TokenId> found = tokenizer_->spec_.vocab_ids.Get(alphabet_);
-  if (found) *id = *found;
-  return found.has_value();
-}
-
-Encoder::Ids Encoder::Piece(std::string_view piece) {
-  const PieceCache::Ids cached = cache_->Find(piece);
-  if (cached.data) return {cached.data, cached.size};
-  ids_.clear();
-  TokenId whole;
-  if (tokenizer_->spec_.ignore_merges && WholePiece(piece, &whole)) {
-    ids_.push_back(whole);
-  } else {
-    tokenizer_->bpe_.Apply(piece, &scratch_);
-    for (const Bpe::Symbol& symbol : scratch_.symbols) ids_.push_back(symbol.id);
-  }
-  cache_->Insert(piece, ids_.data(), ids_.size());
-  return {ids_.data(), ids_.size()};
-}
-
-// Calls on_token(id, begin, end) for added tokens and on_piece(piece, offset, added, source) for pre-tokens, in order.
-// `offset` and `added` are the Pipeline's, in a text that may be normalised; source(offset, as_end) is the place in
-// `text`.
-template <typename OnToken, typename OnPiece>
-void Encoder::Walk(std::string_view text, OnToken&& on_token, OnPiece&& on_piece) {
-  tokenizer_->raw_.Match(text, &raw_parts_);
-  for (const auto& raw : raw_parts_) {
-    if (raw.token) {
-      on_token(raw.token->id, raw.begin, raw.end);
-      continue;
-    }
-    std::string_view segment = text.substr(raw.begin, raw.end - raw.begin);
-    nfc_spans_.clear();
-    if (tokenizer_->spec_.nfc && !LooksNfc(segment)) {
-      Nfc(segment, &normal_, &nfc_spans_);
-      segment = normal_;
-    }
-    // Where in `text` byte `i` of `segment` comes from; inside a part that NFC replaced, the end or begin of it.
-    auto source = [this, &raw](size_t i, bool as_end) {
-      size_t source_end = 0, normal_end = 0;
-      for (size_t low = 0, high = nfc_spans_.size(); low < high;) {
-        const size_t middle = (low + high) / 2;
-        const NfcSpan& span = nfc_spans_[middle];
-        if (as_end ? i > span.normal_begin && i <= span.normal_end : i >= span.normal_begin && i < span.normal_end) {
-          return raw.begin + (as_end ? span.source_end : span.source_begin);
-        }
-        if (span.normal_end <= i) {
-          source_end = span.source_end;
-          normal_end = span.normal_end;
-          low = middle + 1;
-        } else {
-          high = middle;
-        }
-      }
-      return raw.begin + source_end + (i - normal_end);
-    };
-    auto split = [&](std::string_view part, size_t begin) {
-      tokenizer_->spec_.pipeline.Split(part, [&](std::string_view piece, size_t offset, size_t added) {
-        on_piece(piece, begin + offset, added, source);
-      });
-    };
-    if (tokenizer_->normalized_.empty()) {
-      split(segment, 0);
-      continue;
-    }
-    tokenizer_->normalized_.Match(segment, &normal_parts_);
-    for (const auto& part : normal_parts_) {
-      if (part.token) {
-        on_token(part.token->id, source(part.begin, false), source(part.end, true));
-      } else {
-        split(segment.substr(part.begin, part.end - part.begin), part.begin);
-      }
-    }
-  }
-}
-
-void Encoder::Encode(std::string_view text, bool add_special_tokens, std::vector<TokenId>* ids) {
-  const TokenizerSpec& spec = tokenizer_->spec_;
-  if (add_special_tokens) ids->insert(ids->end(), spec.prefix.begin(), spec.prefix.end());
-  Walk(
-      text, [&](TokenId id, size_t, size_t) { ids->push_back(id); },
-      [&](std::string_view piece, size_t, size_t, const auto&) {
-        const Ids found = Piece(piece);
-        ids->insert(ids->end(), found.data, found.data + found.size);
-      });
-  if (add_special_tokens) ids->insert(ids->end(), spec.suffix.begin(), spec.suffix.end());
-}
-
-void Encoder::EncodeSpans(std::string_view text, bool add_special_tokens, std::vector<TokenSpan>* spans) {
-  const TokenizerSpec& spec = tokenizer_->spec_;
-  if (add_special_tokens) {
-    for (TokenId id : spec.prefix) spans->push_back({id, 0, 0});
-  }
-  Walk(
-      text,
-      [&](TokenId id, size_t begin, size_t end) {
-        spans->push_back({id, begin, end});
-      },
-      [&](std::string_view piece, size_t offset, size_t added, const auto& source) {
-        TokenId whole;
-        if (spec.ignore_merges && WholePiece(piece, &whole)) {
-          scratch_.symbols.assign(1, {whole, static_cast<uint32_t>(piece.size())});
-        } else {
-          tokenizer_->bpe_.Apply(piece, &scratch_);
-        }
-        // An added space has no length in the text.
-        auto place = [&](size_t i) { return offset + (i > added ? i - added : 0); };
-        size_t at = 0;
-        for (const Bpe::Symbol& symbol : scratch_.symbols) {
-          const size_t begin = source(place(at), false);
-          at += symbol.bytes;
-          spans->push_back({symbol.id, begin, std::max(begin, source(place(at), true))});
-        }
-      });
-  if (add_special_tokens) {
-    for (TokenId id : spec.suffix) spans->push_back({id, text.size(), text.size()});
-  }
-  // A token that was found in white space that rstrip had taken already lies behind the one before it.
-  size_t end = 0;
-  for (TokenSpan& span : *spans) {
-    end = span.end = std::max(span.end, end);
-    span.begin = std::min(span.begin, span.end);
-  }
-}
-
-uint64_t Encoder::Count(std::string_view text, uint64_t* counts) {
-  uint64_t total = 0;
-  Walk(
-      text,
-      [&](TokenId id, size_t, size_t) {
-        ++counts[id];
-        ++total;
-      },
-      [&](std::string_view piece, size_t, size_t, const auto&) {
-        const Ids found = Piece(piece);
-        for (size_t i = 0; i < found.size; ++i) ++counts[found.data[i]];
-        total += found.size;
-      });
-  return total;
+  return DecodeTo(ids, skip_special_tokens, false);
 }
 
 }  // namespace editd::text

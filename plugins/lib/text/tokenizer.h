@@ -1,10 +1,9 @@
-// A byte-level BPE tokenizer, read from the bytes of a tokenizer.json. It gives the same ids and the same text as the
-// reference, HF tokenizers, does, on every text; a feature that it does not understand is refused by name, with its
-// place in the file, rather than approximated.
+// A BPE tokenizer, read from the bytes of a tokenizer.json. It gives the same ids, places and text as the reference, HF
+// tokenizers, does, on every text; a feature that it does not understand is refused by name, with its place in the
+// file, rather than approximated.
 //
-// Understood: model BPE (either form of merges, ignore_merges, unk_token, fuse_unk); normalizer none, NFC or a Sequence
-// of them; pre-tokenizers ByteLevel, Digits, Split by a known pattern (splitter.h) and Sequences of them; decoder
-// ByteLevel (with Fuse); post-processors ByteLevel, TemplateProcessing; added tokens with all flags.
+// Understood: model BPE over bytes (GPT-2's alphabet) or over characters, with byte_fallback, fuse_unk, ignore_merges;
+// the normalizers, pre-tokenizers, post-processors and decoders that README.md lists; added tokens with all flags.
 //
 // A Tokenizer is immutable and may be shared by threads. An Encoder is one thread's: it has the cache of pre-tokens, so
 // keep it for as long as there is text.
@@ -23,8 +22,7 @@
 #include "plugins/lib/text/added_tokens.h"
 #include "plugins/lib/text/bpe.h"
 #include "plugins/lib/text/flat_table.h"
-#include "plugins/lib/text/nfc.h"
-#include "plugins/lib/text/splitter.h"
+#include "plugins/lib/text/normal_text.h"
 #include "plugins/lib/text/tokenizer_json.h"
 #include "storage/base/status.h"
 
@@ -32,8 +30,7 @@ namespace editd::text {
 
 class Encoder;
 
-// A token in a text: the bytes that it was made from. Where NFC changed the text, all tokens that touch the changed
-// part have the whole of it.
+// A token in a text, and the bytes that it was made from.
 struct TokenSpan {
   TokenId id;
   size_t begin, end;
@@ -63,7 +60,7 @@ class Tokenizer {
   std::string_view TokenBytes(TokenId id) const;
   // The id of a token as it stands in the file; added tokens come first.
   std::optional<TokenId> IdOf(std::string_view text) const;
-  // The token that stands for one byte, if there is one.
+  // The token that stands for one byte ("Ġ", "<0x20>"), if there is one.
   std::optional<TokenId> ByteTokenId(uint8_t byte) const;
 
   // By rank. A merge is here as often as the file lists it.
@@ -71,20 +68,23 @@ class Tokenizer {
   // In the file's order.
   const std::vector<AddedToken>& added_tokens() const { return spec_.added_tokens; }
   // What encoding with special tokens puts before and after a text ("<|begin_of_text|>").
-  const std::vector<TokenId>& prefix() const { return spec_.prefix; }
-  const std::vector<TokenId>& suffix() const { return spec_.suffix; }
+  const std::vector<TokenId>& prefix() const { return prefix_; }
+  const std::vector<TokenId>& suffix() const { return suffix_; }
   // The unknown token, if the model has one.
   std::optional<TokenId> unknown() const { return spec_.unknown; }
-  bool nfc() const { return spec_.nfc; }
+  // What must stay in the vocabulary for every text to be spelled: the tokens of single bytes; the unknown token; those
+  // of characters that the normalizer or pre-tokenizer puts in; and, where bytes are missing, those of all characters.
+  std::vector<TokenId> Leaves() const;
   bool ignore_merges() const { return spec_.ignore_merges; }
-  const Pipeline& pipeline() const { return spec_.pipeline; }
+  // True if the vocabulary is spelled in GPT-2's byte alphabet; else in characters.
+  bool byte_level() const { return spec_.byte_level; }
+  const Normalizer& normalizer() const { return spec_.normalizer; }
 
   // `text` must be UTF-8 (CheckUtf8); bytes that are not are encoded as they are, outside of words. Borrows an Encoder,
   // so any thread may call it.
   std::vector<TokenId> Encode(std::string_view text, bool add_special_tokens) const;
 
-  // As the reference decodes: the tokens' bytes one after the other, with every invalid part as U+FFFD; ids without a
-  // token are skipped.
+  // As the reference decodes, with bytes that are no UTF-8 as U+FFFD; ids without a token are skipped.
   std::string Decode(const std::vector<TokenId>& ids, bool skip_special_tokens) const;
   // The same before invalid parts are replaced.
   std::string DecodeBytes(const std::vector<TokenId>& ids, bool skip_special_tokens) const;
@@ -99,17 +99,28 @@ class Tokenizer {
 
   explicit Tokenizer(TokenizerSpec spec);
   absl::Status Build();
+  absl::Status BuildAddedTokens();
+  absl::Status BuildLeaves();
+  void BuildTokenBytes();
+  bool FindCuts() const;
+  std::string DecodeTo(const std::vector<TokenId>& ids, bool skip_special_tokens, bool raw) const;
 
   TokenizerSpec spec_;
   std::vector<uint8_t> kinds_;                               // By id.
   std::vector<std::string_view> texts_;                      // By id; of spec_.
+  std::vector<std::string> forms_;                           // Of added tokens: what is looked for.
+  std::vector<const std::string*> form_of_;                  // By id; null: no added token.
   std::string bytes_;                                        // All tokens' bytes, by id.
   std::vector<uint32_t> bytes_end_;                          // By id.
   std::unordered_map<std::string_view, TokenId> added_ids_;  // By content.
   TokenId byte_tokens_[256];
   Bpe bpe_;
   AddedTokenMatcher raw_, normalized_;
+  std::vector<TokenId> prefix_, suffix_;
   bool cuts_at_spaces_ = false;
+  bool cuts_at_metaspaces_ = false;  // Nothing merges across a place before which is no U+2581 and after which is one.
+  SplitterKind only_splitter_ = SplitterKind::kNone;  // All that the pre-tokenizer does.
+  bool needs_places_ = false;                         // Where a text is cut depends on where it is from.
 
   mutable std::mutex mutex_;
   mutable std::vector<std::unique_ptr<Encoder>> idle_;  // Guarded by mutex_.
@@ -123,8 +134,12 @@ class Encoder {
 
   // Appends the ids of `text` to `*ids`.
   void Encode(std::string_view text, bool add_special_tokens, std::vector<TokenId>* ids);
-  // The same with the place of each token in `text`; the tokenizer's prefix and suffix have empty places.
+  // The same with the place of each token in `text`, so that ends never go back and each byte counts for one token (a
+  // part that normalising changed: for all tokens that touch it). The prefix and suffix have empty places.
   void EncodeSpans(std::string_view text, bool add_special_tokens, std::vector<TokenSpan>* spans);
+  // The same with the places that the reference gives (as bytes): a token that is a part of a character has the whole
+  // character, what a normalizer put in has the place of its neighbour, and post-processors trim.
+  void EncodeOffsets(std::string_view text, bool add_special_tokens, std::vector<TokenSpan>* spans);
   // Adds to counts[id] (tokenizer.size() of them) how often each token occurs, special tokens not added. Returns how
   // many tokens that were.
   uint64_t Count(std::string_view text, uint64_t* counts);
@@ -134,23 +149,37 @@ class Encoder {
  private:
   class Cache;
 
-  template <typename OnToken, typename OnPiece>
-  void Walk(std::string_view text, OnToken&& on_token, OnPiece&& on_piece);
-  // The tokens of a pre-token; valid until the next call.
+  template <typename OnToken, typename OnPiece, typename OnPart>
+  void Walk(std::string_view text, Places places, OnToken&& on_token, OnPiece&& on_piece, OnPart&& on_part);
+  // Calls on_ids(ids, count) for runs of tokens, in order; three may be read at `ids`.
+  template <typename OnIds>
+  void WalkIds(std::string_view text, OnIds&& on_ids);
+  // The same for valid text that nothing but a splitter cuts; false, and nothing done, if it is not one of the fast
+  // ones.
+  template <typename OnIds>
+  bool Fast(std::string_view text, OnIds&& on_ids);
+  template <SplitterKind kind, typename OnIds>
+  void KnownPieces(std::string_view text, OnIds&& on_ids);
+  // Calls on_word(word) for the parts of a piece that are merged on their own.
+  template <typename OnWord>
+  void Words(std::string_view piece, OnWord&& on_word);
+  template <typename OnSpan>
+  void Locate(std::string_view text, Places places, OnSpan&& on_span);
+  // The tokens of a word; valid until the next call. Three may be read at `data`, however many there are.
   struct Ids {
     const TokenId* data;
     size_t size;
   };
-  Ids Piece(std::string_view piece);
+  Ids Word(std::string_view word);
   bool WholePiece(std::string_view piece, TokenId* id);
 
   const Tokenizer* const tokenizer_;
   std::unique_ptr<Cache> cache_;
   Bpe::Scratch scratch_;
   std::vector<TokenId> ids_;
-  std::string alphabet_, normal_;
+  std::string alphabet_;
+  NormalText normal_, other_;
   std::vector<AddedTokenMatcher::Part> raw_parts_, normal_parts_;
-  std::vector<NfcSpan> nfc_spans_;
 };
 
 }  // namespace editd::text

@@ -1,266 +1,19 @@
 // The file is read with a plain recursive walk; `path` names where we are ("pre_tokenizer.pretokenizers[1].type"), and
-// every error begins with it. A key that we do not know is refused too: it may change what the others mean.
+// every error begins with it. What is around the model (normalizer, pre-tokenizer, ...) is read in tokenizer_parts.cc.
 #include "plugins/lib/text/tokenizer_json.h"
 
-#include <simdjson.h>
-
 #include <algorithm>
-#include <initializer_list>
 #include <utility>
 
 #include "plugins/lib/text/flat_table.h"
-#include "storage/base/strings.h"
+#include "plugins/lib/text/json_reader.h"
+#include "plugins/lib/text/tokenizer_parts.h"
 
 namespace editd::text {
 namespace {
 
-using simdjson::dom::array;
-using simdjson::dom::element;
-using simdjson::dom::element_type;
-using simdjson::dom::object;
-
-// More would make tables by id too large; no vocabulary comes near.
-constexpr uint64_t kMaxId = (1u << 21) - 1;
 // Longer added tokens would make finding them slow.
 constexpr size_t kMaxAddedBytes = 1024;
-
-std::string Shown(const element& value) {
-  std::string text = simdjson::minify(value);
-  if (text.size() > 300) text = text.substr(0, 300) + "...";
-  return text;
-}
-
-absl::Status Invalid(std::string_view path, std::string_view what) {
-  return absl::InvalidArgumentError(StrCat("tokenizer.json: ", path, ": ", what));
-}
-
-absl::Status Unsupported(std::string_view path, const element& value) {
-  return absl::UnimplementedError(StrCat("tokenizer.json: ", path, ": ", Shown(value), " is not supported"));
-}
-
-std::string Member(std::string_view path, std::string_view key) {
-  return path.empty() ? std::string(key) : StrCat(path, ".", key);
-}
-std::string Item(std::string_view path, size_t index) { return StrCat(path, "[", index, "]"); }
-
-// Reads members of an object, and refuses those that nobody asked for.
-class Reader {
- public:
-  Reader(std::string path, object members) : path_(std::move(path)), members_(members) {}
-
-  static absl::StatusOr<Reader> Of(std::string path, const element& value) {
-    object members;
-    if (value.get(members)) return Invalid(path, StrCat("expected an object, not ", Shown(value)));
-    return Reader(std::move(path), members);
-  }
-
-  std::string Path(std::string_view key) const { return Member(path_, key); }
-
-  absl::Status OnlyKeys(std::initializer_list<std::string_view> keys) const {
-    for (auto member : members_) {
-      if (std::find(keys.begin(), keys.end(), member.key) == keys.end()) {
-        return absl::UnimplementedError(StrCat("tokenizer.json: ", Path(member.key), " is not supported"));
-      }
-    }
-    return absl::OkStatus();
-  }
-
-  std::optional<element> Find(std::string_view key) const {
-    element value;
-    if (members_.at_key(key).get(value)) return std::nullopt;
-    return value;
-  }
-  // The same, but null counts as missing.
-  std::optional<element> FindValue(std::string_view key) const {
-    std::optional<element> value = Find(key);
-    return value && value->is_null() ? std::nullopt : value;
-  }
-
-  absl::StatusOr<element> Get(std::string_view key) const {
-    std::optional<element> value = Find(key);
-    if (!value) return Invalid(Path(key), "missing");
-    return *value;
-  }
-  absl::StatusOr<bool> GetBool(std::string_view key) const {
-    ASSIGN_OR_RETURN(const element value, Get(key));
-    bool result;
-    if (value.get(result)) return Invalid(Path(key), StrCat("expected true or false, not ", Shown(value)));
-    return result;
-  }
-  absl::StatusOr<bool> GetBool(std::string_view key, bool missing) const {
-    return FindValue(key) ? GetBool(key) : absl::StatusOr<bool>(missing);
-  }
-  absl::StatusOr<std::string_view> GetString(std::string_view key) const {
-    ASSIGN_OR_RETURN(const element value, Get(key));
-    std::string_view result;
-    if (value.get(result)) return Invalid(Path(key), StrCat("expected a string, not ", Shown(value)));
-    return result;
-  }
-  absl::StatusOr<array> GetArray(std::string_view key) const {
-    ASSIGN_OR_RETURN(const element value, Get(key));
-    array result;
-    if (value.get(result)) return Invalid(Path(key), StrCat("expected an array, not ", Shown(value)));
-    return result;
-  }
-  absl::StatusOr<object> GetObject(std::string_view key) const {
-    ASSIGN_OR_RETURN(const element value, Get(key));
-    object result;
-    if (value.get(result)) return Invalid(Path(key), StrCat("expected an object, not ", Shown(value)));
-    return result;
-  }
-
- private:
-  std::string path_;
-  object members_;
-};
-
-absl::StatusOr<TokenId> GetId(const std::string& path, const element& value) {
-  uint64_t id;
-  if (value.get(id)) return Invalid(path, StrCat("expected an id, not ", Shown(value)));
-  if (id > kMaxId) return Invalid(path, StrCat("id ", id, " is above ", kMaxId));
-  return static_cast<TokenId>(id);
-}
-
-absl::Status ParseNormalizer(const std::string& path, const element& value, TokenizerSpec* spec) {
-  if (value.is_null()) return absl::OkStatus();
-  ASSIGN_OR_RETURN(const Reader reader, Reader::Of(path, value));
-  ASSIGN_OR_RETURN(const std::string_view type, reader.GetString("type"));
-  if (type == "NFC") {
-    spec->nfc = true;
-    return reader.OnlyKeys({"type"});
-  }
-  if (type != "Sequence") return Unsupported(reader.Path("type"), *reader.Find("type"));
-  RETURN_IF_ERROR(reader.OnlyKeys({"type", "normalizers"}));
-  ASSIGN_OR_RETURN(const array items, reader.GetArray("normalizers"));
-  size_t index = 0;
-  for (const element item : items) {
-    RETURN_IF_ERROR(ParseNormalizer(Item(reader.Path("normalizers"), index++), item, spec));
-  }
-  return absl::OkStatus();
-}
-
-absl::Status ParseSplit(const Reader& reader, std::vector<Pipeline::Step>* steps) {
-  RETURN_IF_ERROR(reader.OnlyKeys({"type", "pattern", "behavior", "invert"}));
-  ASSIGN_OR_RETURN(const element pattern, reader.Get("pattern"));
-  ASSIGN_OR_RETURN(const Reader pattern_reader, Reader::Of(reader.Path("pattern"), pattern));
-  RETURN_IF_ERROR(pattern_reader.OnlyKeys({"Regex"}));
-  ASSIGN_OR_RETURN(const std::string_view regex, pattern_reader.GetString("Regex"));
-  const std::optional<SplitterKind> kind = SplitterForPattern(regex);
-  if (!kind) return Unsupported(pattern_reader.Path("Regex"), *pattern_reader.Find("Regex"));
-  ASSIGN_OR_RETURN(const std::string_view behavior, reader.GetString("behavior"));
-  ASSIGN_OR_RETURN(const bool invert, reader.GetBool("invert"));
-  // The known patterns match everywhere, so that inverted there is nothing to remove.
-  if (behavior != "Isolated" && !(behavior == "Removed" && invert)) {
-    return Unsupported(reader.Path("behavior"), *reader.Find("behavior"));
-  }
-  steps->push_back({*kind, false});
-  return absl::OkStatus();
-}
-
-absl::Status ParsePreTokenizer(const std::string& path, const element& value, std::vector<Pipeline::Step>* steps,
-                               bool* byte_level) {
-  ASSIGN_OR_RETURN(const Reader reader, Reader::Of(path, value));
-  ASSIGN_OR_RETURN(const std::string_view type, reader.GetString("type"));
-  if (*byte_level) {
-    return absl::UnimplementedError(
-        StrCat("tokenizer.json: ", path, ": \"", type, "\" after ByteLevel is not supported"));
-  }
-  if (type == "Split") return ParseSplit(reader, steps);
-  if (type == "Digits") {
-    RETURN_IF_ERROR(reader.OnlyKeys({"type", "individual_digits"}));
-    ASSIGN_OR_RETURN(const bool individual, reader.GetBool("individual_digits"));
-    steps->push_back({individual ? SplitterKind::kDigits : SplitterKind::kDigitRuns, false});
-    return absl::OkStatus();
-  }
-  if (type == "ByteLevel") {
-    RETURN_IF_ERROR(reader.OnlyKeys({"type", "add_prefix_space", "trim_offsets", "use_regex"}));
-    ASSIGN_OR_RETURN(const bool prefix_space, reader.GetBool("add_prefix_space"));
-    ASSIGN_OR_RETURN(const bool use_regex, reader.GetBool("use_regex", true));
-    steps->push_back({use_regex ? SplitterKind::kGpt2 : SplitterKind::kNone, prefix_space});
-    *byte_level = true;
-    return absl::OkStatus();
-  }
-  if (type != "Sequence") return Unsupported(reader.Path("type"), *reader.Find("type"));
-  RETURN_IF_ERROR(reader.OnlyKeys({"type", "pretokenizers"}));
-  ASSIGN_OR_RETURN(const array items, reader.GetArray("pretokenizers"));
-  size_t index = 0;
-  for (const element item : items) {
-    RETURN_IF_ERROR(ParsePreTokenizer(Item(reader.Path("pretokenizers"), index++), item, steps, byte_level));
-  }
-  return absl::OkStatus();
-}
-
-// `*byte_level`: whether a ByteLevel was seen; Fuse may only follow it.
-absl::Status ParseDecoder(const std::string& path, const element& value, bool* byte_level) {
-  ASSIGN_OR_RETURN(const Reader reader, Reader::Of(path, value));
-  ASSIGN_OR_RETURN(const std::string_view type, reader.GetString("type"));
-  if (type == "ByteLevel" && !*byte_level) {
-    *byte_level = true;
-    return reader.OnlyKeys({"type", "add_prefix_space", "trim_offsets", "use_regex"});
-  }
-  if (type == "Fuse" && *byte_level) return reader.OnlyKeys({"type"});
-  if (type != "Sequence") return Unsupported(reader.Path("type"), *reader.Find("type"));
-  RETURN_IF_ERROR(reader.OnlyKeys({"type", "decoders"}));
-  ASSIGN_OR_RETURN(const array items, reader.GetArray("decoders"));
-  size_t index = 0;
-  for (const element item : items) {
-    RETURN_IF_ERROR(ParseDecoder(Item(reader.Path("decoders"), index++), item, byte_level));
-  }
-  return absl::OkStatus();
-}
-
-absl::Status ParseTemplate(const Reader& reader, TokenizerSpec* spec) {
-  RETURN_IF_ERROR(reader.OnlyKeys({"type", "single", "pair", "special_tokens"}));
-  ASSIGN_OR_RETURN(const array single, reader.GetArray("single"));
-  ASSIGN_OR_RETURN(const object special_tokens, reader.GetObject("special_tokens"));
-  bool text_seen = false;
-  size_t index = 0;
-  for (const element item : single) {
-    const std::string path = Item(reader.Path("single"), index++);
-    ASSIGN_OR_RETURN(const Reader piece, Reader::Of(path, item));
-    if (const std::optional<element> sequence = piece.Find("Sequence")) {
-      ASSIGN_OR_RETURN(const Reader inner, Reader::Of(piece.Path("Sequence"), *sequence));
-      ASSIGN_OR_RETURN(const std::string_view id, inner.GetString("id"));
-      if (id != "A" || text_seen) return Unsupported(path, item);
-      text_seen = true;
-      continue;
-    }
-    const std::optional<element> token = piece.Find("SpecialToken");
-    if (!token) return Unsupported(path, item);
-    ASSIGN_OR_RETURN(const Reader inner, Reader::Of(piece.Path("SpecialToken"), *token));
-    ASSIGN_OR_RETURN(const std::string_view name, inner.GetString("id"));
-    element entry;
-    if (special_tokens.at_key(name).get(entry)) {
-      return Invalid(Member(reader.Path("special_tokens"), name), "missing");
-    }
-    ASSIGN_OR_RETURN(const Reader named, Reader::Of(Member(reader.Path("special_tokens"), name), entry));
-    ASSIGN_OR_RETURN(const array ids, named.GetArray("ids"));
-    for (const element id : ids) {
-      ASSIGN_OR_RETURN(const TokenId parsed, GetId(named.Path("ids"), id));
-      (text_seen ? spec->suffix : spec->prefix).push_back(parsed);
-    }
-  }
-  if (!text_seen) return Invalid(reader.Path("single"), "the text (Sequence A) is missing");
-  return absl::OkStatus();
-}
-
-absl::Status ParsePostProcessor(const std::string& path, const element& value, bool* seen, TokenizerSpec* spec) {
-  ASSIGN_OR_RETURN(const Reader reader, Reader::Of(path, value));
-  ASSIGN_OR_RETURN(const std::string_view type, reader.GetString("type"));
-  if (type == "ByteLevel") return reader.OnlyKeys({"type", "add_prefix_space", "trim_offsets", "use_regex"});
-  if (type == "TemplateProcessing" && !*seen) {
-    *seen = true;
-    return ParseTemplate(reader, spec);
-  }
-  if (type != "Sequence") return Unsupported(reader.Path("type"), *reader.Find("type"));
-  RETURN_IF_ERROR(reader.OnlyKeys({"type", "processors"}));
-  ASSIGN_OR_RETURN(const array items, reader.GetArray("processors"));
-  size_t index = 0;
-  for (const element item : items) {
-    RETURN_IF_ERROR(ParsePostProcessor(Item(reader.Path("processors"), index++), item, seen, spec));
-  }
-  return absl::OkStatus();
-}
 
 absl::Status ParseVocab(const Reader& model, TokenizerSpec* spec) {
   ASSIGN_OR_RETURN(const object vocab, model.GetObject("vocab"));
@@ -382,8 +135,7 @@ absl::Status ParseModel(const element& value, TokenizerSpec* spec) {
     ASSIGN_OR_RETURN(const std::string_view affix, model.GetString(key));
     if (!affix.empty()) return Unsupported(model.Path(key), *model.Find(key));
   }
-  ASSIGN_OR_RETURN(const bool byte_fallback, model.GetBool("byte_fallback", false));
-  if (byte_fallback) return Unsupported("model.byte_fallback", *model.Find("byte_fallback"));
+  ASSIGN_OR_RETURN(spec->byte_fallback, model.GetBool("byte_fallback", false));
   ASSIGN_OR_RETURN(spec->fuse_unknown, model.GetBool("fuse_unk", false));
   ASSIGN_OR_RETURN(spec->ignore_merges, model.GetBool("ignore_merges", false));
   RETURN_IF_ERROR(ParseVocab(model, spec));
@@ -446,25 +198,16 @@ absl::StatusOr<TokenizerSpec> ParseTokenizerJson(std::string_view json) {
   ASSIGN_OR_RETURN(const element model, reader.Get("model"));
   RETURN_IF_ERROR(ParseModel(model, &spec));
   if (const std::optional<element> value = reader.FindValue("normalizer")) {
-    RETURN_IF_ERROR(ParseNormalizer("normalizer", *value, &spec));
+    RETURN_IF_ERROR(ParseNormalizer("normalizer", *value, &spec.normalizer));
   }
-  std::vector<Pipeline::Step> steps;
-  bool byte_level = false;
-  ASSIGN_OR_RETURN(const element pre_tokenizer, reader.Get("pre_tokenizer"));
-  if (!pre_tokenizer.is_null()) {
-    RETURN_IF_ERROR(ParsePreTokenizer("pre_tokenizer", pre_tokenizer, &steps, &byte_level));
+  if (const std::optional<element> value = reader.FindValue("pre_tokenizer")) {
+    RETURN_IF_ERROR(ParsePreTokenizer("pre_tokenizer", *value, &spec.pre_tokenizer, &spec.byte_level));
   }
-  if (!byte_level) {
-    return absl::UnimplementedError("tokenizer.json: pre_tokenizer: without a ByteLevel it is not supported");
+  if (const std::optional<element> value = reader.FindValue("decoder")) {
+    RETURN_IF_ERROR(ParseDecoder("decoder", *value, &spec.decoder));
   }
-  spec.pipeline = Pipeline(std::move(steps));
-  ASSIGN_OR_RETURN(const element decoder, reader.Get("decoder"));
-  byte_level = false;
-  if (!decoder.is_null()) RETURN_IF_ERROR(ParseDecoder("decoder", decoder, &byte_level));
-  if (!byte_level) return absl::UnimplementedError("tokenizer.json: decoder: without a ByteLevel it is not supported");
   if (const std::optional<element> value = reader.FindValue("post_processor")) {
-    bool seen = false;
-    RETURN_IF_ERROR(ParsePostProcessor("post_processor", *value, &seen, &spec));
+    RETURN_IF_ERROR(ParsePostProcessor("post_processor", *value, &spec.post_processor));
   }
   if (reader.FindValue("added_tokens")) {
     ASSIGN_OR_RETURN(const array added, reader.GetArray("added_tokens"));

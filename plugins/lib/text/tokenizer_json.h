@@ -9,10 +9,22 @@
 
 #include "plugins/lib/text/added_tokens.h"
 #include "plugins/lib/text/bpe.h"
-#include "plugins/lib/text/splitter.h"
+#include "plugins/lib/text/decoder.h"
+#include "plugins/lib/text/normalizer.h"
+#include "plugins/lib/text/pre_tokenizer.h"
 #include "storage/base/status.h"
 
 namespace editd::text {
+
+struct PostProcessorStep {
+  enum Kind : uint8_t {
+    kTrim,      // Places of tokens lose the white space of their ends
+    kTemplate,  // `prefix` before and `suffix` after a text
+  };
+  Kind kind;
+  bool prefix_space = false;  // kTrim: one space before the first token counts as put there.
+  std::vector<TokenId> prefix, suffix;
+};
 
 struct TokenizerSpec {
   struct Entry {
@@ -27,10 +39,13 @@ struct TokenizerSpec {
   std::optional<TokenId> unknown;
   bool fuse_unknown = false;
   bool ignore_merges = false;
-  bool nfc = false;
-  Pipeline pipeline;
+  bool byte_fallback = false;
+  bool byte_level = false;  // The vocabulary is spelled in the byte alphabet.
+  Normalizer normalizer;
+  PreTokenizer pre_tokenizer;
+  Decoder decoder;
+  std::vector<PostProcessorStep> post_processor;
   std::vector<AddedToken> added_tokens;
-  std::vector<TokenId> prefix, suffix;
 
   std::string_view Text(const Entry& entry) const { return {text.data() + entry.begin, entry.size}; }
 };

@@ -23,7 +23,7 @@ const uint8_t* MakeFlags() {
   for (const FlagRange& range : kFlagRanges) {
     std::memset(flags + range.first, range.flags, range.last - range.first + 1);
   }
-  MarkNfcUnstable(flags, kNfcUnstable);
+  MarkUnstable(Form::kNfc, flags, kNfcUnstable);
   return flags;
 }
 

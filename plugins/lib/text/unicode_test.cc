@@ -1,6 +1,9 @@
 #include "plugins/lib/text/unicode.h"
 
+#include <random>
+
 #include "plugins/lib/text/byte_alphabet.h"
+#include "plugins/lib/text/fast_splitter.h"
 #include "plugins/lib/text/nfc.h"
 #include "plugins/lib/text/splitter.h"
 #include "storage/base/testing.h"
@@ -55,11 +58,7 @@ TEST(Unicode, EveryByteHasALetterOfTheAlphabet) {
   EXPECT_EQ(back, bytes);
 }
 
-std::string ToNfc(std::string_view text) {
-  std::string out;
-  Nfc(text, &out);
-  return out;
-}
+std::string ToNfc(std::string_view text) { return NormalizeForm(Form::kNfc, text); }
 
 TEST(Nfc, ComposesReordersAndDecomposes) {
   EXPECT_EQ(ToNfc("e\u0323\u0302"), "ệ");
@@ -74,13 +73,17 @@ TEST(Nfc, ComposesReordersAndDecomposes) {
 }
 
 TEST(Nfc, LeavesNormalTextAlone) {
-  EXPECT_TRUE(LooksNfc("Nghệ thuật 日本語 👍"));
-  EXPECT_FALSE(LooksNfc("e\u0301"));
+  EXPECT_TRUE(LooksNormal(Form::kNfc, "Nghệ thuật 日本語 👍"));
+  EXPECT_FALSE(LooksNormal(Form::kNfc, "e\u0301"));
 }
 
 std::vector<std::string> Pieces(SplitterKind kind, std::string_view text) {
   std::vector<std::string> pieces;
-  Pipeline({{kind, false}}).Split(text, [&](std::string_view piece, size_t, size_t) { pieces.emplace_back(piece); });
+  for (const char *p = text.data(), *end = p + text.size(); p < end;) {
+    const char* next = PieceEnd(kind, p, end);
+    pieces.emplace_back(p, next - p);
+    p = next;
+  }
   return pieces;
 }
 
@@ -100,6 +103,46 @@ TEST(Splitter, WhiteSpaceAtTheEndAndBeforeWords) {
   EXPECT_THAT(Pieces(SplitterKind::kGpt2, "a\n\n  b  "), ElementsAre("a", "\n\n ", " b", "  "));
   EXPECT_THAT(Pieces(SplitterKind::kLlama3, "a\n\n  b \n "), ElementsAre("a", "\n\n", " ", " b", " \n", " "));
   EXPECT_THAT(Pieces(SplitterKind::kCl100k, "a\n\n  b \n "), ElementsAre("a", "\n\n", " ", " b", " \n "));
+}
+
+template <SplitterKind kind>
+void ExpectFastIsTheSame(const std::string& text) {
+  for (const char *p = text.data(), *end = p + text.size(); p < end;) {
+    const char* const next = PieceEnd(kind, p, end);
+    ASSERT_EQ(FastPieceEnd<kind>(ByteClasses::Get(), p, end) - p, next - p) << text;
+    p = next;
+  }
+}
+
+TEST(Splitter, FastSplittersGiveTheSamePieces) {
+  std::mt19937 random(7);
+  const auto below = [&random](uint32_t n) { return random() % n; };
+  for (int i = 0; i < 20000; ++i) {
+    std::string text;
+    for (uint32_t n = 1 + below(40); n > 0; --n) {
+      switch (below(8)) {
+        case 0:
+          text += " \n\r\t'"[below(5)];
+          break;
+        case 1: {
+          const uint32_t c = below(0x110000);
+          AppendUtf8(c >= 0xd800 && c < 0xe000 ? 'x' : c, &text);
+          break;
+        }
+        case 2:
+          AppendUtf8(0x80 + below(0x3000), &text);
+          break;
+        case 3:
+          text.append(below(40), static_cast<char>('a' + below(26)));
+          break;
+        default:
+          text += static_cast<char>(0x20 + below(0x5f));
+      }
+    }
+    ExpectFastIsTheSame<SplitterKind::kGpt2>(text);
+    ExpectFastIsTheSame<SplitterKind::kLlama3>(text);
+    ExpectFastIsTheSame<SplitterKind::kQwen2>(text);
+  }
 }
 
 }  // namespace

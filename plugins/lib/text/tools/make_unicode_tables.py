@@ -1,12 +1,15 @@
 #!/usr/bin/env python3
-"""Writes ../unicode_tables.inc and ../nfc_tables.inc: what HF tokenizers thinks of each code point.
+"""Writes ../unicode_tables.inc, ../nfc_tables.inc, ../mapping_tables.inc and ../property_tables.inc: what HF tokenizers
+thinks of each code point.
 
 The tables are not taken from a Unicode release but asked of the reference itself (the package `tokenizers`, pinned in
 tests/golden/requirements.txt), code point by code point, because its parts follow different releases:
   \\p{L} \\p{N} \\s      Oniguruma (Split, ByteLevel)      Unicode 16.0
   numeric             Rust's char::is_numeric (Digits)  Unicode 17.0
   \\w                  the crate regex (single_word)     Unicode 16.0 or later
-  NFC                 unicode-normalization-alignments
+  NFC, NFKD           unicode-normalization-alignments
+  lower case          Rust's char::to_lowercase
+  \\p{Lu}, \\w, scripts  Oniguruma
 Run it after a change of the pin, and look at the difference before committing it.
 """
 import pathlib
@@ -166,7 +169,54 @@ def write_nfc():
     print(len(decompositions), "decompositions,", len(pairs), "compositions,", len(classes), "with a class")
 
 
+def write_mappings():
+    """Lower case and compatibility decompositions: a code point, how many it becomes, and these."""
+    lower, nfd, nfkd = (n().normalize_str for n in (normalizers.Lowercase, normalizers.NFD, normalizers.NFKD))
+    compatible = {c: nfkd(chr(c)) for c in POINTS if nfkd(chr(c)) != nfd(chr(c))}
+    lowered = {c: lower(chr(c)) for c in POINTS if lower(chr(c)) != chr(c)}
+    with open(HERE / "mapping_tables.inc", "w") as out:
+        out.write("// Made by tools/make_unicode_tables.py; do not edit. As tokenizers "
+                  f"{tokenizers.__version__} has them: a code point, how many it becomes, and these.\n")
+        for name, table in (("LOWER", lowered), ("COMPATIBLE", compatible)):
+            out.write(f"#ifdef EDITD_MAPPING_{name}\n")
+            rows(out, [", ".join([hex(c), str(len(to)), *(hex(ord(x)) for x in to)]) for c, to in sorted(table.items())])
+            out.write("#endif\n")
+    print(len(lowered), "lower case,", len(compatible), "compatible")
+
+
+CATEGORIES = ["Lu", "Ll", "Lt", "Lm", "Lo", "Mn", "Mc", "Me", "Nd", "Nl", "No", "Pc", "Pd", "Ps", "Pe", "Pi", "Pf", "Po", "Sm", "Sc", "Sk",
+              "So", "Zs", "Zl", "Zp", "Cc", "Cf", "Co"]
+SCRIPTS = ["Latin", "Greek", "Cyrillic", "Armenian", "Hebrew", "Arabic", "Devanagari", "Bengali", "Tamil", "Telugu", "Thai", "Lao", "Tibetan",
+           "Myanmar", "Georgian", "Hangul", "Ethiopic", "Khmer", "Mongolian", "Hiragana", "Katakana", "Bopomofo", "Han", "Yi", "Common"]
+
+
+def write_properties():
+    with open(HERE / "property_tables.inc", "w") as out:
+        out.write("// Made by tools/make_unicode_tables.py; do not edit. As the regular expressions of tokenizers "
+                  f"{tokenizers.__version__} see code points.\n")
+        for guard, names in (("CATEGORIES", CATEGORIES), ("SCRIPTS", SCRIPTS), ("WORD", [r"\w"])):
+            owner = {}
+            for name in names:
+                for c in matching(name if name == r"\w" else rf"\p{{{name}}}"):
+                    assert c not in owner
+                    owner[c] = name
+            ranges = []
+            for c in sorted(owner):
+                # Surrogates are no text; a range may run over them.
+                follows = ranges and (ranges[-1][1] == c - 1 or (c == 0xE000 and ranges[-1][1] == 0xD7FF))
+                if follows and ranges[-1][2] == owner[c]:
+                    ranges[-1][1] = c
+                else:
+                    ranges.append([c, c, owner[c]])
+            out.write(f"#ifdef EDITD_PROPERTY_{guard}\n")
+            rows(out, [f"{{{a:#x}, {b:#x}}}" if guard == "WORD" else f"{{{a:#x}, {b:#x}, k{n}}}" for a, b, n in ranges])
+            out.write("#endif\n")
+            print(guard, len(owner), "code points in", len(ranges), "ranges")
+
+
 if __name__ == "__main__":
     write_classes()
     write_nfc()
+    write_mappings()
+    write_properties()
     sys.exit(0)
