@@ -23,6 +23,7 @@ void AddMergeCommand(CLI::App* app, Session* session);        // merge
 void AddLogCommand(CLI::App* app, Session* session);          // log
 void AddDiffCommand(CLI::App* app, Session* session);         // diff
 void AddEvalCommands(CLI::App* app, Session* session);        // eval compare, eval history, eval show
+void AddTokenizeCommand(CLI::App* app, Session* session);     // tokenize
 void AddPluginCommands(CLI::App* app, Session* session);      // plugins, init
 void AddStoreCommands(CLI::App* app, Session* session);       // gc, why-alive, verify
 void AddDaemonCommands(CLI::App* app, Session* session);      // daemon start, stop, status

@@ -122,11 +122,11 @@ def with_header(header, data):
     return struct.pack("<Q", len(text)) + text + data
 
 
-def write(folder, seed=1):
+def write(folder, seed=1, tokenizer_json=None):
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True)
-    model = tokenizer()
-    vocabulary = len(model["model"]["vocab"])
+    model = tokenizer_json or tokenizer()
+    vocabulary = 1 + max([*model["model"]["vocab"].values(), *(token["id"] for token in model["added_tokens"])])
     config = {
         "architectures": ["LlamaForCausalLM"], "model_type": "llama", "vocab_size": vocabulary, "hidden_size": HIDDEN,
         "num_hidden_layers": LAYERS, "num_attention_heads": HEADS, "num_key_value_heads": KV_HEADS,
