@@ -72,6 +72,7 @@ absl::StatusOr<v1::ValidateResponse> Submission::Validate(const v1::ValidateRequ
   ASSIGN_OR_RETURN(Draft draft, Prepare(request.spec(), {request.files().begin(), request.files().end()}, peer));
   v1::ValidateResponse response;
   response.mutable_findings()->Assign(draft.findings.begin(), draft.findings.end());
+  response.mutable_notes()->Assign(draft.notes.begin(), draft.notes.end());
   *response.mutable_job() = std::move(draft.job);
   return response;
 }
@@ -116,6 +117,7 @@ absl::StatusOr<Submission::Draft> Submission::Prepare(const v1::JobSpec& spec,
 
   ASSIGN_OR_RETURN(const v1::CheckReply reply, checker_->Check(known->plugin.name(), check));
   draft.findings.assign(reply.findings().begin(), reply.findings().end());
+  draft.notes.assign(reply.notes().begin(), reply.notes().end());
   job.set_estimate_memory_bytes(reply.memory_bytes());
   job.set_estimate_disk_bytes(reply.disk_bytes());
   return draft;

@@ -37,6 +37,7 @@ class Submission {
   struct Draft {
     v1::Job job;  // Without id and state.
     std::vector<std::string> findings;
+    std::vector<std::string> notes;
   };
 
   absl::StatusOr<Draft> Prepare(const v1::JobSpec& spec, const std::vector<v1::FileBinding>& files, const Peer& peer);

@@ -64,6 +64,7 @@ absl::StatusOr<int> RunValidate(Session* session, const std::string& file) {
     session->Print(StrCat("  reads   ", binding.path(), ", ", FormatBytes(static_cast<double>(bytes)), "\n"));
   }
   if (!job.spec().output().ref().empty()) session->Print(StrCat("  makes   ", job.spec().output().ref(), "\n"));
+  for (const std::string& note : response.notes()) session->Print(StrCat("  note    ", note, "\n"));
   session->Print(StrCat("  needs   ", FormatBytes(static_cast<double>(job.estimate_memory_bytes())), " of memory, ",
                         FormatBytes(static_cast<double>(job.estimate_disk_bytes())), " of disk\n"));
   session->Note(StrCat("next: editctl submit ", file, " --wait\n"));

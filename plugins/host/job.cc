@@ -101,7 +101,11 @@ int Refuse(edit_job* job, edit_string message) {
 void Progress(edit_job* job, edit_string phase, uint64_t done, uint64_t total, edit_string unit) {
   job->reporter->Progress(View(phase), done, total, View(unit));
 }
-void Log(edit_job* job, int level, edit_string text) { job->reporter->Log(level, View(text)); }
+void Log(edit_job* job, int level, edit_string text) {
+  if (job->outputs != nullptr) return job->reporter->Log(level, View(text));
+  std::lock_guard<std::mutex> lock(job->mutex);
+  if (job->notes.size() < kMaxFindings) job->notes.push_back(ToValidUtf8(View(text), kErrorBytes));
+}
 void Metric(edit_job* job, edit_string name, double value, int64_t step) {
   job->reporter->Metric(View(name), value, step);
 }

@@ -24,6 +24,7 @@ struct edit_job {
 
   std::mutex mutex;  // Guards what follows.
   std::vector<std::string> findings;
+  std::vector<std::string> notes;  // What was logged while a spec is checked.
   uint64_t memory_bytes = 0;
   uint64_t disk_bytes = 0;
 };

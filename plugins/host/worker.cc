@@ -59,7 +59,7 @@ struct Worker::RunState {
       : inputs(std::move(job_inputs)),
         outputs(inputs.get(), std::move(staging), request.require_finite(), request.input().threads()),
         reporter(socket),
-        job{inputs.get(), &outputs, &reporter, &stop, {}, {}, 0, 0} {}
+        job{inputs.get(), &outputs, &reporter, &stop, {}, {}, {}, 0, 0} {}
 
   const std::unique_ptr<Inputs> inputs;
   Outputs outputs;
@@ -123,9 +123,10 @@ v1::CheckReply Worker::Check(const v1::CheckRequest& request) {
     ASSIGN_OR_RETURN(const edit_plugin_v1* plugin, Plugin(request.plugin_path(), request.plugin_hash(), -1));
     ASSIGN_OR_RETURN(const std::unique_ptr<Inputs> inputs, Inputs::Create(request.input(), {}, false));
     Reporter reporter(nullptr);
-    edit_job job{inputs.get(), nullptr, &reporter, &stop, {}, {}, 0, 0};
+    edit_job job{inputs.get(), nullptr, &reporter, &stop, {}, {}, {}, 0, 0};
     const absl::Status checked = CallPlugin(plugin->check, &job, request.input().spec());
     reply.mutable_findings()->Add(job.findings.begin(), job.findings.end());
+    reply.mutable_notes()->Add(job.notes.begin(), job.notes.end());
     reply.set_memory_bytes(job.memory_bytes);
     reply.set_disk_bytes(job.disk_bytes);
     return checked;
