@@ -41,6 +41,7 @@ void AddAllCommands(CLI::App* app, Session* session) {
   AddJobCommands(app, session);
   AddModelCommands(app, session);
   AddMergeCommand(app, session);
+  AddBlameCommand(app, session);
   AddLogCommand(app, session);
   AddDiffCommand(app, session);
   AddChatCommand(app, session);

@@ -20,6 +20,7 @@ void AddSubmitCommands(CLI::App* app, Session* session);      // submit, validat
 void AddJobCommands(CLI::App* app, Session* session);         // watch, logs, cancel, retry, why, queue
 void AddModelCommands(CLI::App* app, Session* session);       // models, show, descendants, tag, reflog
 void AddMergeCommand(CLI::App* app, Session* session);        // merge
+void AddBlameCommand(CLI::App* app, Session* session);        // blame
 void AddLogCommand(CLI::App* app, Session* session);          // log
 void AddDiffCommand(CLI::App* app, Session* session);         // diff
 void AddEvalCommands(CLI::App* app, Session* session);        // eval compare, eval history, eval show
