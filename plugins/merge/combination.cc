@@ -227,6 +227,11 @@ class Combination : public TensorMerge {
 
   void Sum(const std::vector<const float*>& inputs, const Coefficients& coefficients, size_t n, Scratch* scratch,
            float* out) const {
+    // Not 0 * x, which may be -0: zeros are the same bytes everywhere.
+    if (inputs.size() == 1 && coefficients[0] == 0 && !differences_) {
+      std::fill_n(out, n, 0.0f);
+      return;
+    }
     k_.scale(inputs[0], static_cast<float>(coefficients[0]), n, out);
     for (size_t i = 1; i < inputs.size(); ++i) k_.add_scaled(inputs[i], static_cast<float>(coefficients[i]), n, out);
     if (divisor_ != 1) k_.divide(out, divisor_, n);

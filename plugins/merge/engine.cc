@@ -21,6 +21,7 @@ constexpr int64_t kReadAhead = 8;  // Tiles.
 
 // A stretch of the inputs that is about to be read: its pages are asked for in one call instead of fault by fault.
 void Advise(const Source& source, int64_t begin, int64_t end, int advice) {
+  if (source.gather != nullptr) return;
   static const uintptr_t page = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE));
   const uintptr_t first =
       reinterpret_cast<uintptr_t>(source.data) + static_cast<size_t>(begin) * DTypeBytes(source.type);

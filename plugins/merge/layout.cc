@@ -14,25 +14,6 @@ namespace {
 using formats::kEmbedding;
 using formats::kHead;
 
-// A tensor of `model`; for the head of a model that has none the embedding, which it shares.
-const Tensor* Find(const Model& model, std::string_view name) {
-  const Tensor* tensor = model.FindTensor(name);
-  return tensor == nullptr && name == kHead ? model.FindTensor(kEmbedding) : tensor;
-}
-
-std::optional<size_t> Resolve(const Job& job, std::string_view name, const std::string& path, Findings* findings) {
-  if (name.empty()) {
-    findings->Add(path, "is empty; name one of the job's inputs");
-    return std::nullopt;
-  }
-  const std::optional<size_t> model = FindInput(job, name);
-  if (model.has_value()) return model;
-  std::vector<std::string> names;
-  for (const Model& input : job.models()) names.emplace_back(NameOf(input));
-  findings->Add(path, StrCat("no input is named \"", name, "\"", DidYouMean(name, names)));
-  return std::nullopt;
-}
-
 // The list of names, cut short.
 std::string Some(const std::vector<std::string>& names) {
   std::string text;
@@ -64,6 +45,24 @@ std::optional<size_t> FindInput(const Job& job, std::string_view name) {
   return std::nullopt;
 }
 
+std::optional<size_t> ResolveInput(const Job& job, std::string_view name, const std::string& path, Findings* findings) {
+  if (name.empty()) {
+    findings->Add(path, "is empty; name one of the job's inputs");
+    return std::nullopt;
+  }
+  const std::optional<size_t> model = FindInput(job, name);
+  if (model.has_value()) return model;
+  std::vector<std::string> names;
+  for (const Model& input : job.models()) names.emplace_back(NameOf(input));
+  findings->Add(path, StrCat("no input is named \"", name, "\"", DidYouMean(name, names)));
+  return std::nullopt;
+}
+
+const Tensor* FindShared(const Model& model, std::string_view name) {
+  const Tensor* tensor = model.FindTensor(name);
+  return tensor == nullptr && name == kHead ? model.FindTensor(kEmbedding) : tensor;
+}
+
 Layout LayOutModels(const v1::MergeSpec& spec, const Job& job, Findings* findings) {
   Layout layout;
   struct Listed {
@@ -76,11 +75,11 @@ Layout LayOutModels(const v1::MergeSpec& spec, const Job& job, Findings* finding
   std::optional<Listed> base;
   std::set<size_t> seen;
   if (!spec.base().empty()) {
-    if (const auto model = Resolve(job, spec.base(), "base", findings)) base = {*model, nullptr, 0, "base"};
+    if (const auto model = ResolveInput(job, spec.base(), "base", findings)) base = {*model, nullptr, 0, "base"};
   }
   for (int i = 0; i < spec.models_size(); ++i) {
     const std::string path = StrCat("models[", i, "]");
-    const auto model = Resolve(job, spec.models(i).input(), StrCat(path, ".input"), findings);
+    const auto model = ResolveInput(job, spec.models(i).input(), StrCat(path, ".input"), findings);
     if (!model.has_value()) continue;
     if (!seen.insert(*model).second) {
       findings->Add(StrCat(path, ".input"), StrCat("\"", spec.models(i).input(), "\" is listed twice"));
@@ -113,7 +112,7 @@ Layout LayOutModels(const v1::MergeSpec& spec, const Job& job, Findings* finding
       const Model& model = job.model(entry.model);
       std::vector<std::string> lacks, others;
       for (const std::string& name : names) {
-        if (Find(model, name) == nullptr) lacks.push_back(name);
+        if (FindShared(model, name) == nullptr) lacks.push_back(name);
       }
       for (const Tensor& tensor : model.tensors) {
         if (!known.contains(std::string(tensor.name))) others.emplace_back(tensor.name);
@@ -137,11 +136,11 @@ Layout LayOutModels(const v1::MergeSpec& spec, const Job& job, Findings* finding
     row.layer = LayerOf(name);
     row.layers = layers;
     for (const Listed& entry : listed) {
-      const Tensor* tensor = Find(job.model(entry.model), name);
+      const Tensor* tensor = FindShared(job.model(entry.model), name);
       if (tensor != nullptr) row.takes.push_back({entry.model, tensor, entry.scope, entry.place});
     }
     if (base.has_value()) {
-      const Tensor* tensor = Find(job.model(base->model), name);
+      const Tensor* tensor = FindShared(job.model(base->model), name);
       if (tensor != nullptr) row.base = Take{base->model, tensor, nullptr, 0};
     }
     layout.rows.push_back(std::move(row));

@@ -38,8 +38,9 @@ struct Row {
 
 struct Layout {
   std::vector<Row> rows;
-  size_t donor = 0;                            // The input whose files the result has.
-  bool unties_head = false;                    // The head is a tensor of its own, though the donor's is not.
+  size_t donor = 0;             // The input whose files the result has.
+  bool unties_head = false;     // The head is a tensor of its own, though the donor's is not.
+  std::vector<int64_t> layers;  // Of slices: for each layer the donor's that it stands for; empty: all as they are.
   std::vector<std::unique_ptr<Scope>> scopes;  // All that rows point to.
 };
 
@@ -51,6 +52,12 @@ std::string_view NameOf(const Model& model);
 
 // The input that `name` means: by its name in the job, or, if it has none, by its model.
 std::optional<size_t> FindInput(const Job& job, std::string_view name);
+
+// The same; if there is none, a finding.
+std::optional<size_t> ResolveInput(const Job& job, std::string_view name, const std::string& path, Findings* findings);
+
+// A tensor of `model`; for the head of a model that has none the embedding, which it shares. Null if there is none.
+const Tensor* FindShared(const Model& model, std::string_view name);
 
 // Whole models: spec.models(), tensor by tensor as the base (or the first model) has them.
 Layout LayOutModels(const v1::MergeSpec& spec, const Job& job, Findings* findings);

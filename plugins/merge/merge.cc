@@ -1,4 +1,5 @@
 // The plugin: checks the spec, plans, and streams the result. METHODS.md has the formulas, README.md the rest.
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -29,6 +30,7 @@ class JobSink : public Sink {
   }
   void Done(const TensorPlan& plan, int64_t begin, int64_t end) override {
     const auto release = [&](const Source& source) {
+      if (source.gather != nullptr) return;
       const size_t size = DTypeBytes(source.type);
       job_->Release({source.data + static_cast<size_t>(begin) * size, static_cast<size_t>(end - begin) * size});
     };
@@ -47,8 +49,9 @@ class Merge : public Plugin<v1::MergeSpec, v1::MergeResult> {
  public:
   absl::Status Check(const v1::MergeSpec& spec, Job& job) override {
     Findings findings;
-    const MergePlan plan = MakePlan(spec, job, &findings);
+    const MergePlan plan = MakePlan(spec, job, nullptr, &findings);
     for (const auto& [field, message] : findings.All()) job.Finding(field, message);
+    for (const std::string& line : Describe(plan.expansion->spec)) job.Info(line);
     uint64_t disk = 0;
     for (const auto& tensor : plan.tensors) {
       if (tensor->reused == nullptr)
@@ -63,7 +66,15 @@ class Merge : public Plugin<v1::MergeSpec, v1::MergeResult> {
 
   absl::StatusOr<v1::MergeResult> Run(const v1::MergeSpec& spec, Job& job) override {
     Findings findings;
-    const MergePlan plan = MakePlan(spec, job, &findings);
+    std::optional<Vocabulary> vocabulary;
+    if (spec.has_vocabulary()) {
+      job.Progress("match tokens", 0, 1, "vocabularies");
+      ASSIGN_OR_RETURN(vocabulary, AlignVocabularies(spec.vocabulary(), job, BaseOf(spec, job)));
+      for (const std::string& note : vocabulary->notes) job.Info(note);
+    } else {
+      RETURN_IF_ERROR(CheckSameVocabulary(job));
+    }
+    const MergePlan plan = MakePlan(spec, job, vocabulary.has_value() ? &*vocabulary : nullptr, &findings);
     if (!findings.empty()) {
       const auto [field, message] = findings.All().front();
       return absl::InvalidArgumentError(StrCat("params.", field, ": ", message));
@@ -80,7 +91,7 @@ class Merge : public Plugin<v1::MergeSpec, v1::MergeResult> {
       }
     }
     result.set_tensors(plan.tensors.size());
-    RETURN_IF_ERROR(WriteFiles(spec, plan, &job));
+    RETURN_IF_ERROR(WriteFiles(plan, vocabulary.has_value() ? &*vocabulary : nullptr, &job));
     JobSink sink(&job, result.elements());
     EngineOptions options;
     options.threads = job.threads();

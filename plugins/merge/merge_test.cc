@@ -34,6 +34,7 @@ struct Checkpoint {
   };
   std::vector<Tensor> tensors;
   std::string config = R"({"torch_dtype": "bfloat16", "tie_word_embeddings": false})";
+  std::map<std::string, std::string> files;
 
   Tensor* Find(const std::string& name) {
     for (Tensor& tensor : tensors) {
@@ -95,10 +96,14 @@ class MergeTest : public ::testing::Test {
     }
     run.reply.set_pack_file("pack");
     EXPECT_OK(WriteFileAtomically(run.staging + "/pack", pack));
-    EXPECT_OK(WriteFileAtomically(run.staging + "/config.json", checkpoint.config));
-    editd::v1::OutputFile* file = run.reply.add_files();
-    file->set_name("config.json");
-    file->set_file("config.json");
+    std::map<std::string, std::string> files = checkpoint.files;
+    files["config.json"] = checkpoint.config;
+    for (const auto& [name, content] : files) {
+      EXPECT_OK(WriteFileAtomically(StrCat(run.staging, "/", name), content));
+      editd::v1::OutputFile* file = run.reply.add_files();
+      file->set_name(name);
+      file->set_file(name);
+    }
     (*run.reply.mutable_attributes())["vocab.tied"] = "false";
     return run;
   }
@@ -297,7 +302,7 @@ TEST_F(MergeTest, MethodsSayHowManyModelsTheyTake) {
   EXPECT_THAT(Check(R"(method: METHOD_MULTISLERP base: "a" models { input: "a" } models { input: "b" })"),
               Contains(HasSubstr("base: \"a\" is also listed")));
   EXPECT_THAT(Check("models { input: \"a\" }"), Contains(HasSubstr("method: is not set")));
-  EXPECT_THAT(Check("method: METHOD_LINEAR"), Contains(HasSubstr("models: is empty")));
+  EXPECT_THAT(Check("method: METHOD_LINEAR"), Contains(HasSubstr("nothing is merged; give models, slices")));
 }
 
 TEST_F(MergeTest, NumbersThatAreWrongTogetherAreFound) {
@@ -350,6 +355,328 @@ TEST_F(MergeTest, AModelThatLacksATensorTakesNoPartInItIfToldSo) {
   ASSERT_EQ(run.error(), "");
   EXPECT_FALSE(run.Tensor("model.layers.3.mlp.up_proj.weight")->is_new());
   EXPECT_TRUE(run.Tensor("model.layers.2.mlp.up_proj.weight")->is_new());
+}
+
+// --- slices
+
+// Each tensor of the result is the named tensor of a checkpoint, not stored again.
+void ExpectSame(const PluginRun& run, const std::string& name, const Checkpoint& of, const std::string& source) {
+  const editd::v1::OutputTensor* tensor = run.Tensor(name);
+  ASSERT_NE(tensor, nullptr) << name;
+  EXPECT_FALSE(tensor->is_new()) << name;
+  Checkpoint copy = of;
+  ASSERT_NE(copy.Find(source), nullptr) << source;
+  std::string bytes;
+  for (const float value : copy.Find(source)->values) {
+    const uint16_t bits = FloatToBFloat16(value);
+    bytes.append(reinterpret_cast<const char*>(&bits), 2);
+  }
+  EXPECT_EQ(tensor->id(), HashContent(ContentKind::Tensor(DType::kBF16, copy.Find(source)->shape), bytes).Hex())
+      << name;
+}
+
+std::string Up(int layer) { return StrCat("model.layers.", layer, ".mlp.up_proj.weight"); }
+
+TEST_F(MergeTest, SlicesAreNumberedAnewAndNothingIsStored) {
+  Checkpoint a = Make(1), b = Make(2);
+  a.config = R"({"model_type": "llama", "num_hidden_layers": 4, "layer_types": ["w", "x", "y", "z"]})";
+  Input("a", a);
+  Input("b", b);
+  const std::string spec = R"(method: METHOD_PASSTHROUGH
+      slices { sources { input: "a" begin: 0 end: 3 } } slices { sources { input: "b" begin: 1 end: 4 } })";
+  ASSERT_THAT(Check(spec), IsEmpty());
+  const PluginRun run = Run(spec);
+  ASSERT_EQ(run.error(), "");
+  EXPECT_EQ(run.reply.tensors_size(), 15);
+  ExpectSame(run, Up(2), a, Up(2));
+  ExpectSame(run, Up(3), b, Up(1));
+  ExpectSame(run, Up(5), b, Up(3));
+  ExpectSame(run, "model.embed_tokens.weight", a, "model.embed_tokens.weight");
+  ExpectSame(run, "model.norm.weight", b, "model.norm.weight");
+  ExpectSame(run, "lm_head.weight", b, "lm_head.weight");
+  const auto config = formats::ParseJson(run.FileContent("config.json"), "config");
+  ASSERT_OK(config);
+  EXPECT_EQ((*config)["num_hidden_layers"], 6);
+  EXPECT_EQ((*config)["layer_types"].dump(), R"(["w","x","y","x","y","z"])");
+  const auto record = formats::ParseJson(run.FileContent("editd_merge.json"), "record");
+  ASSERT_OK(record);
+  EXPECT_EQ((*record)["tensors"][Up(4)].dump(), StrCat(R"({"same":[1,")", Up(2), R"("]})"));
+}
+
+TEST_F(MergeTest, SlicesOfSeveralModelsHaveGradientsOfTheirOwn) {
+  Checkpoint a = Make(1), b = Make(2);
+  Input("a", a);
+  Input("b", b);
+  const PluginRun run = Run(R"(method: METHOD_LINEAR parameters { weight { value: 1 } }
+      slices { sources { input: "a" begin: 0 end: 2 parameters { weight { value: [1, 3] } } }
+               sources { input: "b" begin: 2 end: 4 } }
+      slices { sources { input: "a" begin: 3 end: 4 } })");
+  ASSERT_EQ(run.error(), "");
+  EXPECT_EQ(run.reply.tensors_size(), 9);
+  const auto expect = [&](int layer, int of_a, int of_b, float weight) {
+    const std::vector<float> made = Floats(run.TensorBytes(Up(layer)));
+    for (size_t i = 0; i < made.size(); ++i) {
+      const float x = a.Find(Up(of_a))->values[i], y = b.Find(Up(of_b))->values[i];
+      EXPECT_NEAR(made[i], (weight * x + y) / (weight + 1),
+                  0.005f * std::abs(made[i]) + 1e-6f);  // bfloat16's rounding.
+    }
+  };
+  expect(0, 0, 2, 1);
+  expect(1, 1, 3, 3);
+  ExpectSame(run, Up(2), a, Up(3));
+}
+
+TEST_F(MergeTest, BlockExpansionAddsLayersWhoseOutputIsZero) {
+  Checkpoint a = Make(1);
+  for (int i = 0; i < 4; ++i) {
+    for (const char* part : {"mlp.down_proj", "self_attn.o_proj"}) {
+      a.tensors.push_back({StrCat("model.layers.", i, ".", part, ".weight"), {16, 32}, std::vector<float>(512, -1.5f)});
+    }
+  }
+  Input("a", a);
+  const PluginRun run = Run(R"(block_expansion { input: "a" blocks: 2 })");
+  ASSERT_EQ(run.error(), "");
+  for (const int layer : {2, 5}) {
+    const editd::v1::OutputTensor* zero = run.Tensor(StrCat("model.layers.", layer, ".mlp.down_proj.weight"));
+    ASSERT_NE(zero, nullptr);
+    EXPECT_EQ(run.TensorBytes(zero->name()), std::string(1024, '\0'));
+    ExpectSame(run, Up(layer), a, Up(layer == 2 ? 1 : 3));
+  }
+  ExpectSame(run, Up(3), a, Up(2));
+  EXPECT_EQ(run.Tensor("model.layers.2.mlp.down_proj.weight")->id(),
+            run.Tensor("model.layers.5.mlp.down_proj.weight")->id());
+  EXPECT_THAT(Check(R"(block_expansion { input: "a" blocks: 3 })"),
+              Contains(HasSubstr("block_expansion.blocks: 3 new blocks can't be spread evenly over 4 layers")));
+  EXPECT_THAT(Check(R"(method: METHOD_TIES block_expansion { input: "a" blocks: 2 })"),
+              Contains(HasSubstr("method: leave it out")));
+}
+
+TEST_F(MergeTest, LayerSwapTakesTheOuterLayersOfOneModel) {
+  Checkpoint a = Make(1), b = Make(2);
+  Input("math", a);
+  Input("vi", b);
+  const PluginRun run =
+      Run(R"(layer_swap { middle: "math" outer: "vi" bottom: 1 top: 1 bottom_transition: 1 embeddings: "math" })");
+  ASSERT_EQ(run.error(), "");
+  ExpectSame(run, Up(0), b, Up(0));
+  ExpectSame(run, Up(2), a, Up(2));
+  ExpectSame(run, Up(3), b, Up(3));
+  ExpectSame(run, "model.embed_tokens.weight", a, "model.embed_tokens.weight");
+  ExpectSame(run, "model.norm.weight", b, "model.norm.weight");
+  const std::vector<float> made = Floats(run.TensorBytes(Up(1)));
+  for (size_t i = 0; i < made.size(); ++i) {
+    const float mean = (a.Find(Up(1))->values[i] + b.Find(Up(1))->values[i]) / 2;
+    EXPECT_EQ(made[i], BFloat16ToFloat(FloatToBFloat16(mean)));
+  }
+  EXPECT_THAT(Check(R"(layer_swap { middle: "math" outer: "vi" bottom: 3 top: 3 })"),
+              Contains(HasSubstr("layer_swap: bottom, top and transitions are 6 of 4 layers")));
+}
+
+TEST_F(MergeTest, SlicesThatCanNotBeAreFound) {
+  Input("a", Make(1));
+  Input("b", Make(2, 2));
+  EXPECT_THAT(Check(R"(method: METHOD_LINEAR parameters { weight { value: 1 } }
+                       slices { sources { input: "a" begin: 0 end: 2 } sources { input: "b" begin: 1 end: 3 } }
+                       slices { sources { input: "a" begin: 0 end: 2 } sources { input: "b" begin: 0 end: 1 } }
+                       slices { })"),
+              ElementsAre(HasSubstr("slices[0].sources[1]: layers 1 to before 3 are not in \"b\", which has 2"),
+                          HasSubstr("slices[1].sources[1]: has 1 layers, and slices[1].sources[0] 2"),
+                          HasSubstr("slices[2].sources: is empty")));
+  EXPECT_THAT(Check(R"(method: METHOD_TIES base: "b" parameters { weight { value: 1 } }
+                       slices { sources { input: "a" begin: 2 end: 4 } })"),
+              Contains(HasSubstr("slices[0].sources: the base's layers can't be told; list \"b\"")));
+  EXPECT_THAT(Check(R"(method: METHOD_LINEAR models { input: "a" } slices { })"),
+              Contains(HasSubstr("exclude each other")));
+}
+
+// --- vocabularies
+
+// A byte-level tokenizer of the bytes' 256 tokens and some more.
+std::string TokenizerJson(const std::vector<std::string>& more, const std::vector<std::string>& specials) {
+  formats::Json vocabulary = formats::Json::object(), merges = formats::Json::array(), added = formats::Json::array();
+  int id = 0;
+  const auto byte_text = [](int byte) -> std::string {  // GPT-2's alphabet.
+    const bool shown = (byte >= 33 && byte <= 126) || (byte >= 161 && byte <= 172) || byte >= 174;
+    int code = byte;
+    if (!shown) {
+      code = 256;
+      for (int i = 0; i < byte; ++i) {
+        if (!((i >= 33 && i <= 126) || (i >= 161 && i <= 172) || i >= 174)) ++code;
+      }
+    }
+    if (code < 128) return std::string(1, static_cast<char>(code));
+    return {static_cast<char>(0xC0 | (code >> 6)), static_cast<char>(0x80 | (code & 0x3F))};
+  };
+  for (int byte = 0; byte < 256; ++byte) vocabulary[byte_text(byte)] = id++;
+  for (const std::string& token : more) {  // Two letters each.
+    vocabulary[token] = id++;
+    merges.push_back(StrCat(token.substr(0, 1), " ", token.substr(1)));
+  }
+  for (const std::string& token : specials) {
+    added.push_back({{"id", id++},
+                     {"content", token},
+                     {"single_word", false},
+                     {"lstrip", false},
+                     {"rstrip", false},
+                     {"normalized", false},
+                     {"special", true}});
+  }
+  const formats::Json file = {
+      {"version", "1.0"},
+      {"truncation", nullptr},
+      {"padding", nullptr},
+      {"added_tokens", added},
+      {"normalizer", nullptr},
+      {"pre_tokenizer",
+       {{"type", "ByteLevel"}, {"add_prefix_space", false}, {"trim_offsets", true}, {"use_regex", true}}},
+      {"post_processor", nullptr},
+      {"decoder", {{"type", "ByteLevel"}, {"add_prefix_space", true}, {"trim_offsets", true}, {"use_regex", true}}},
+      {"model",
+       {{"type", "BPE"},
+        {"dropout", nullptr},
+        {"unk_token", nullptr},
+        {"continuing_subword_prefix", nullptr},
+        {"end_of_word_suffix", nullptr},
+        {"fuse_unk", false},
+        {"byte_fallback", false},
+        {"ignore_merges", false},
+        {"vocab", vocabulary},
+        {"merges", merges}}}};
+  return file.dump();
+}
+
+// A model of a tokenizer with `rows` rows; row r of model m is all 1000 m + r.
+Checkpoint WithTokens(int model, int rows, const std::string& tokenizer, const std::string& eos) {
+  Checkpoint made = Make(static_cast<uint32_t>(model));
+  for (const char* name : {"model.embed_tokens.weight", "lm_head.weight"}) {
+    Checkpoint::Tensor* const tensor = made.Find(name);
+    tensor->dtype = DType::kF32;
+    tensor->shape = {rows, 16};
+    tensor->values.clear();
+    for (int row = 0; row < rows; ++row) {
+      for (int i = 0; i < 16; ++i) tensor->values.push_back(static_cast<float>(1000 * model + row));
+    }
+  }
+  made.files["tokenizer.json"] = tokenizer;
+  made.files["tokenizer_config.json"] = StrCat(R"({"eos_token": ")", eos, R"("})");
+  return made;
+}
+
+class VocabularyTest : public MergeTest {
+ protected:
+  VocabularyTest() {
+    // "ab" and the end of a text are in both under other ids; "cd" only in a, "xy" only in b.
+    Input("a", WithTokens(1, 264, TokenizerJson({"ab", "cd"}, {"<|end|>"}), "<|end|>"));
+    Input("b", WithTokens(2, 260, TokenizerJson({"xy", "ab"}, {"</s>"}), "</s>"));
+  }
+  // The value of each row.
+  static std::vector<float> Rows(const PluginRun& run) {
+    const std::string bytes = run.TensorBytes("model.embed_tokens.weight");
+    std::vector<float> rows;
+    for (size_t at = 0; at + 64 <= bytes.size(); at += 64) {
+      float first, last;
+      std::memcpy(&first, bytes.data() + at, 4);
+      std::memcpy(&last, bytes.data() + at + 60, 4);
+      EXPECT_EQ(first, last);
+      rows.push_back(first);
+    }
+    return rows;
+  }
+  static std::string Mean(const std::string& vocabulary) {
+    return StrCat(
+        R"(method: METHOD_LINEAR parameters { weight { value: 1 } } models { input: "a" } models { input: "b" }
+                     vocabulary { )",
+        vocabulary, " }");
+  }
+};
+
+TEST_F(VocabularyTest, ModelsOfOtherTokensAreRefusedUnlessTheRowsAreMatched) {
+  Checkpoint c = WithTokens(3, 264, TokenizerJson({"ab", "xy"}, {"<|end|>"}), "<|end|>");
+  driver_ = PluginDriver();
+  Input("a", WithTokens(1, 264, TokenizerJson({"ab", "cd"}, {"<|end|>"}), "<|end|>"));
+  Input("c", c);
+  const PluginRun run = Run(R"(method: METHOD_LINEAR parameters { weight { value: 1 } }
+                               models { input: "a" } models { input: "c" })");
+  EXPECT_THAT(run.error(), HasSubstr(R"(token 257 is "cd" in "a" and "xy" in "c"; set params.vocabulary)"));
+}
+
+TEST_F(VocabularyTest, TheBasesTokensTakeTheirRowsFromEachModel) {
+  ASSERT_THAT(Check(Mean("of: VOCABULARY_OF_BASE pad_to_multiple: 8")), IsEmpty());
+  const PluginRun run = Run(Mean("of: VOCABULARY_OF_BASE pad_to_multiple: 8"));
+  ASSERT_EQ(run.error(), "");
+  const std::vector<float> rows = Rows(run);
+  ASSERT_EQ(rows.size(), 264u);  // 259 tokens.
+  EXPECT_EQ(rows[65], (1065 + 2065) / 2.0f);
+  EXPECT_EQ(rows[256], (1256 + 2257) / 2.0f);  // "ab"
+  EXPECT_EQ(rows[257], 1257);                  // "cd": the only model that has it.
+  EXPECT_EQ(rows[258], (1258 + 2258) / 2.0f);  // By its role.
+  EXPECT_EQ(rows[259], 0);                     // Padding.
+  EXPECT_EQ(run.reply.attributes().at("vocab.rows"), "264");
+  EXPECT_EQ(run.reply.attributes().at("vocab.used"), "259");
+  const auto config = formats::ParseJson(run.FileContent("config.json"), "config");
+  ASSERT_OK(config);
+  EXPECT_EQ((*config)["vocab_size"], 264);
+}
+
+TEST_F(VocabularyTest, AUnionHasTheOthersTokensToo) {
+  const PluginRun run = Run(Mean("of: VOCABULARY_OF_UNION"));
+  ASSERT_EQ(run.error(), "");
+  const std::vector<float> rows = Rows(run);
+  ASSERT_EQ(rows.size(), 260u);
+  EXPECT_EQ(rows[259], 2256);  // "xy"
+  const auto tokenizer = formats::ParseJson(run.FileContent("tokenizer.json"), "tokenizer");
+  ASSERT_OK(tokenizer);
+  const formats::Json& added = (*tokenizer)["added_tokens"];
+  ASSERT_EQ(added.size(), 2u);
+  EXPECT_EQ(added[1]["content"], "xy");
+  EXPECT_EQ(added[1]["id"], 259);
+  EXPECT_EQ(added[1]["special"], false);
+}
+
+TEST_F(VocabularyTest, AnotherInputsTokensAndRulesForSome) {
+  const PluginRun run = Run(Mean(R"(of: VOCABULARY_OF_INPUT input: "b"
+      token { token: "xy" other { input: "a" token: "cd" } } token { token: "ab" zero: true force: true }
+      token { token: "A" input: "a" force: true } token { token: "B" other { input: "b" id: 3 } })"));
+  ASSERT_EQ(run.error(), "");
+  const std::vector<float> rows = Rows(run);
+  ASSERT_EQ(rows.size(), 259u);
+  EXPECT_EQ(rows[256], (1257 + 2256) / 2.0f);  // a has no "xy": its row is that of "cd".
+  EXPECT_EQ(rows[257], 0);
+  EXPECT_EQ(rows[65], 1065);                                     // Both take a's.
+  EXPECT_EQ(rows[66], (1066 + 2066) / 2.0f);                     // Both have it.
+  for (const editd::v1::OutputFile& file : run.reply.files()) {  // b's, as it is.
+    if (file.name() != "tokenizer_config.json") continue;
+    EXPECT_EQ(file.size(), std::strlen(R"({"eos_token": "</s>"})"));
+  }
+}
+
+TEST_F(VocabularyTest, RulesThatCanNotBeAreFound) {
+  EXPECT_THAT(
+      Check(Mean(R"(input: "a" token { } token { token: "x" input: "c" } token { token: "y" other { input: "a" } })")),
+      AllOf(Contains(HasSubstr("vocabulary.of: is not set")),
+            Contains(HasSubstr("vocabulary.token[0].token: is empty")),
+            Contains(HasSubstr("vocabulary.token[0]: says nothing")),
+            Contains(HasSubstr("vocabulary.token[1].input: no input is named \"c\"")),
+            Contains(HasSubstr("vocabulary.token[2].other: names no token"))));
+  EXPECT_THAT(Run(Mean(R"(of: VOCABULARY_OF_BASE token { token: "xy" zero: true })")).error(),
+              HasSubstr("params.vocabulary.token[0].token: the result has no token \"xy\""));
+  EXPECT_THAT(Run(Mean(R"(of: VOCABULARY_OF_BASE token { token: "cd" input: "b" })")).error(),
+              HasSubstr("params.vocabulary.token[0]: \"b\" has no such token"));
+}
+
+TEST_F(VocabularyTest, ChatTemplates) {
+  Checkpoint a = Make(1), b = Make(2);
+  a.files["chat_template.jinja"] = "{{ a }}";
+  b.files["tokenizer_config.json"] = R"({"chat_template": "{{ b }}", "x": 1})";
+  driver_ = PluginDriver();
+  Input("a", a);
+  Input("b", b);
+  EXPECT_EQ(Run(StrCat(kMean, R"( chat_template: "{{ mine }}")")).FileContent("chat_template.jinja"), "{{ mine }}");
+  EXPECT_EQ(Run(StrCat(kMean, R"( chat_template: "b")")).FileContent("chat_template.jinja"), "{{ b }}");
+  const PluginRun as_is = Run(kMean);
+  EXPECT_THAT(as_is.reply.files(), Contains(testing::Property(&editd::v1::OutputFile::name, "chat_template.jinja")));
+  EXPECT_THAT(Check(StrCat(kMean, R"( chat_template: "chatml")")),
+              Contains(HasSubstr("chat_template: no input is named \"chatml\"")));
 }
 
 }  // namespace

@@ -91,14 +91,21 @@ std::string ShapeText(std::span<const int64_t> shape) { return StrCat("[", absl:
 
 class Planner {
  public:
-  Planner(const v1::MergeSpec& spec, const Job& job, Findings* findings)
-      : spec_(spec), job_(job), findings_(*findings), method_(TraitsOf(spec.method())) {}
+  Planner(const Expansion& expansion, const Job& job, const Vocabulary* vocabulary, Findings* findings)
+      : expansion_(expansion),
+        spec_(expansion.spec),
+        job_(job),
+        vocabulary_(vocabulary),
+        findings_(*findings),
+        method_(TraitsOf(spec_.method())) {}
 
   MergePlan Make() {
     MergePlan plan;
     plan.top = {&spec_.parameters(), "parameters"};
-    if (!CheckWhole()) return plan;
-    plan.layout = LayOutModels(spec_, job_, &findings_);
+    CheckWhole();
+    if (method_ == nullptr) return plan;
+    plan.layout =
+        spec_.slices().empty() ? LayOutModels(spec_, job_, &findings_) : LayOutSlices(expansion_, job_, &findings_);
     std::set<std::string> names;
     for (const Row& row : plan.layout.rows) names.insert(row.name);
     if (!names.empty()) {
@@ -116,20 +123,69 @@ class Planner {
   }
 
  private:
-  // What the spec says as a whole. False: nothing more can be said.
-  bool CheckWhole() {
-    if (method_ == nullptr)
+  // What the spec says as a whole.
+  void CheckWhole() {
+    if (method_ == nullptr) {
       findings_.Add("method", "is not set; METHOD_LINEAR, METHOD_SLERP and METHOD_TIES are usual");
-    if (spec_.slices_size() > 0) findings_.Add("slices", "are not supported");
-    if (spec_.has_block_expansion()) findings_.Add("block_expansion", "is not supported");
-    if (spec_.has_layer_swap()) findings_.Add("layer_swap", "is not supported");
-    if (spec_.has_vocabulary()) findings_.Add("vocabulary", "is not supported");
-    if (!spec_.chat_template().empty()) findings_.Add("chat_template", "is not supported");
-    if (spec_.models().empty()) findings_.Add("models", "is empty; list the models that take part");
+    }
     if (!spec_.out_dtype().empty() && (!FloatType(spec_.out_dtype()) || spec_.out_dtype() == "F64")) {
       findings_.Add("out_dtype", StrCat("\"", spec_.out_dtype(), "\" is none of BF16, F16, F32"));
     }
-    return method_ != nullptr && spec_.models_size() > 0;
+    if (spec_.has_vocabulary()) CheckVocabulary();
+    const std::string& chat = spec_.chat_template();
+    if (!chat.empty() && chat != "auto" && chat.find('{') == std::string::npos) {
+      ResolveInput(job_, chat, "chat_template", &findings_);
+    }
+  }
+
+  void CheckVocabulary() {
+    const v1::Vocabulary& vocabulary = spec_.vocabulary();
+    if (vocabulary.of() == v1::VOCABULARY_OF_UNSPECIFIED) {
+      findings_.Add("vocabulary.of", "is not set; VOCABULARY_OF_BASE keeps the base's tokens");
+    } else if (vocabulary.of() == v1::VOCABULARY_OF_INPUT) {
+      ResolveInput(job_, vocabulary.input(), "vocabulary.input", &findings_);
+    } else if (!vocabulary.input().empty()) {
+      findings_.Add("vocabulary.input", "is only read with VOCABULARY_OF_INPUT");
+    }
+    if (vocabulary.pad_to_multiple() > 1 << 16) {
+      findings_.Add("vocabulary.pad_to_multiple", "is more than 65536; 64 or 128 is usual");
+    }
+    for (int i = 0; i < vocabulary.token_size(); ++i) {
+      const v1::TokenRow& rule = vocabulary.token(i);
+      const std::string path = StrCat("vocabulary.token[", i, "]");
+      if (rule.token().empty()) findings_.Add(StrCat(path, ".token"), "is empty; name a token");
+      if (rule.row_case() == v1::TokenRow::kInput) ResolveInput(job_, rule.input(), StrCat(path, ".input"), &findings_);
+      if (rule.has_other()) ResolveInput(job_, rule.other().input(), StrCat(path, ".other.input"), &findings_);
+      if (rule.has_other() && rule.other().which_case() == v1::OtherToken::WHICH_NOT_SET) {
+        findings_.Add(StrCat(path, ".other"), "names no token; give token or id");
+      }
+      if (rule.row_case() == v1::TokenRow::ROW_NOT_SET && !rule.force()) {
+        findings_.Add(path, "says nothing; give input, other, zero or force");
+      }
+    }
+  }
+
+  // The inputs that the spec names anywhere.
+  std::set<size_t> Named() const {
+    std::set<size_t> named;
+    const auto add = [&](const std::string& name) {
+      const std::optional<size_t> model = name.empty() ? std::nullopt : FindInput(job_, name);
+      if (model.has_value()) named.insert(*model);
+    };
+    add(spec_.base());
+    for (const v1::Source& source : spec_.models()) add(source.input());
+    for (const v1::Slice& slice : spec_.slices()) {
+      for (const v1::SliceSource& source : slice.sources()) add(source.input());
+    }
+    for (const std::string* name :
+         {&expansion_.embeddings, &expansion_.head, &spec_.vocabulary().input(), &spec_.chat_template()}) {
+      add(*name);
+    }
+    for (const v1::TokenRow& rule : spec_.vocabulary().token()) {
+      add(rule.input());
+      add(rule.other().input());
+    }
+    return named;
   }
 
   // How many models, whether a base, and whether all inputs take part.
@@ -138,34 +194,43 @@ class Planner {
     if (method_->base == Base::kMust && spec_.base().empty()) {
       findings_.Add("base", StrCat("is empty; the method ", name, " takes differences from a base"));
     }
-    std::set<size_t> part;
-    const std::optional<size_t> base = FindInput(job_, spec_.base());
-    if (!spec_.base().empty() && base.has_value()) part.insert(*base);
-    size_t models = 0;
-    for (const v1::Source& source : spec_.models()) {
-      const std::optional<size_t> model = FindInput(job_, source.input());
-      if (!model.has_value()) return;  // Found already.
-      part.insert(*model);
-      const bool is_base = !spec_.base().empty() && model == base;
-      if (is_base && method_->base == Base::kMay) {
-        findings_.Add("base", StrCat("\"", spec_.base(), "\" is also listed as a model; ", name,
-                                     " would take its difference from itself"));
-      }
-      if (!is_base || method_->base == Base::kNone) ++models;
+    size_t most = 0;
+    if (!spec_.models().empty()) most = CheckCount("models", spec_.models());
+    for (int i = 0; i < spec_.slices_size(); ++i) {
+      most = std::max(most, CheckCount(StrCat("slices[", i, "].sources"), spec_.slices(i).sources()));
     }
-    if (models < method_->least || models > method_->most) {
-      const std::string wanted =
-          method_->least == method_->most ? StrCat("exactly ", method_->least) : StrCat("at least ", method_->least);
-      findings_.Add("models", StrCat("the method ", name, " takes ", wanted,
-                                     method_->base == Base::kNone ? "" : " besides the base", "; there ",
-                                     models == 1 ? "is " : "are ", models));
-    }
+    if (most < method_->least) TellCount(spec_.slices().empty() ? "models" : "slices", most);
+    const std::set<size_t> named = Named();
     for (size_t i = 0; i < job_.models().size(); ++i) {
-      if (!part.contains(i)) {
+      if (!named.contains(i)) {
         findings_.Add("models",
                       StrCat("the job's input \"", NameOf(job_.model(i)), "\" takes no part; list it or leave it out"));
       }
     }
+  }
+
+  // Of models that become one. A slice of fewer than the method needs is the first as it is.
+  template <typename Sources>
+  size_t CheckCount(const std::string& path, const Sources& sources) {
+    size_t models = 0;
+    for (const auto& source : sources) {
+      const bool is_base = !spec_.base().empty() && source.input() == spec_.base();
+      if (is_base && method_->base == Base::kMay) {
+        findings_.Add("base", StrCat("\"", spec_.base(), "\" is also listed as a model; ", MethodName(spec_.method()),
+                                     " would take its difference from itself"));
+      }
+      if (!is_base || method_->base == Base::kNone) ++models;
+    }
+    if (models > method_->most) TellCount(path, models);
+    return models;
+  }
+
+  void TellCount(const std::string& path, size_t models) {
+    const std::string wanted =
+        method_->least == method_->most ? StrCat("exactly ", method_->least) : StrCat("at least ", method_->least);
+    findings_.Add(path, StrCat("the method ", MethodName(spec_.method()), " takes ", wanted,
+                               method_->base == Base::kNone ? "" : " besides the base", "; there ",
+                               models == 1 ? "is " : "are ", models));
   }
 
   bool IsBase(const Row& row, const Take& take) const { return row.base.has_value() && take.model == row.base->model; }
@@ -197,8 +262,10 @@ class Planner {
     plan.shape.assign(like.shape.begin(), like.shape.end());
     plan.type = *FloatType(spec_.out_dtype().empty() ? like.dtype : std::string_view(spec_.out_dtype()));
     if (plan.type == DType::kF64) plan.type = DType::kF32;
-    if (takes.size() < method_->least) {  // MISSING_SKIP: too few are left.
-      out->reused = &like;
+    const bool rows_differ = spec_.has_vocabulary() && HasTokenRows(row.name);
+    if (rows_differ && vocabulary_ != nullptr && !plan.shape.empty()) plan.shape[0] = vocabulary_->rows;
+    if (takes.size() < method_->least && !rows_differ) {  // MISSING_SKIP left too few, or a slice has one source.
+      out->reused = row.slice != nullptr && row.takes.size() == 1 ? row.takes[0].tensor : &like;
       return CheckReuse(out);
     }
     const Lookup lookup(row, top);
@@ -207,12 +274,55 @@ class Planner {
       findings_.AddFor("parameters.t", "none",
                        StrCat("is not set for tensor \"", row.name, "\"; ", MethodName(spec_.method()), " needs it"));
     }
+    out->takes = takes;
+    out->differs = differs;
     plan.settings = SettingsOf(*method_, lookup, job_.seed());
     if (differs) plan.base = SourceOf(*row.base);
     for (const Take& take : takes) plan.parts.push_back(PartOf(row, take, lookup));
     CheckNumbers(row, plan);
-    out->reused = Same(row, takes, plan);
+    if (rows_differ && vocabulary_ != nullptr) Gather(row, out);
+    if (out->gathers.empty()) out->reused = Same(row, takes, plan);
     return out->reused == nullptr || CheckReuse(out);
+  }
+
+  // Rows in the order of the result's tokens, wherever that is not the model's own.
+  void Gather(const Row& row, PlannedTensor* out) {
+    TensorPlan& plan = out->plan;
+    const auto gather = [&](const Take& take, Source* source) {
+      const RowMap& map = vocabulary_->models[take.model];
+      const int64_t rows = take.tensor->shape[0];
+      bool same = rows == vocabulary_->rows;
+      for (size_t i = 0; i < map.rows.size(); ++i) {
+        same = same && map.rows[i] == static_cast<int32_t>(i);
+        if (map.rows[i] < rows) continue;
+        findings_.AddFor("vocabulary", StrCat("rows ", take.model),
+                         StrCat("token ", map.rows[i], " of \"", NameOf(job_.model(take.model)), "\" has no row in \"",
+                                take.tensor->name, "\", which has ", rows));
+      }
+      if (same) return;
+      auto made = std::make_unique<RowGather>();
+      made->map = &map;
+      made->own = take.model;
+      made->columns = plan.shape.size() < 2 ? 1 : plan.columns();
+      for (size_t i = 0; i < job_.models().size(); ++i) {
+        RowGather::Table& table = made->tables.emplace_back();
+        const Tensor* const tensor = FindShared(job_.model(i), row.name);
+        if (tensor == nullptr || !FloatType(tensor->dtype) || tensor->shape.size() != plan.shape.size()) continue;
+        if (tensor->shape.size() > 1 && tensor->shape[1] != plan.columns()) continue;
+        table = {*FloatType(tensor->dtype), tensor->data, tensor->shape[0]};
+      }
+      for (const std::vector<RowOf>& list : map.lists) {
+        for (const RowOf& from : list) {
+          if (made->tables[from.model].data == nullptr || from.row < made->tables[from.model].rows) continue;
+          findings_.AddFor("vocabulary", StrCat("rows ", from.model),
+                           StrCat("token ", from.row, " of \"", NameOf(job_.model(from.model)), "\" has no row"));
+        }
+      }
+      source->gather = made.get();
+      out->gathers.push_back(std::move(made));
+    };
+    if (plan.base.has_value()) gather(*row.base, &*plan.base);
+    for (size_t i = 0; i < plan.parts.size(); ++i) gather(out->takes[i], &plan.parts[i].source);
   }
 
   Source SourceOf(const Take& take) const {
@@ -240,6 +350,9 @@ class Planner {
 
   void CheckShape(const Row& row, const Tensor& like, const Take& first, const Take& take) {
     const Tensor& tensor = *take.tensor;
+    const bool rows_differ = spec_.has_vocabulary() && HasTokenRows(row.name) && !tensor.shape.empty() &&
+                             tensor.shape.size() == like.shape.size();
+    if (rows_differ && std::equal(tensor.shape.begin() + 1, tensor.shape.end(), like.shape.begin() + 1)) return;
     if (std::equal(tensor.shape.begin(), tensor.shape.end(), like.shape.begin(), like.shape.end())) return;
     findings_.AddFor(
         take.scope == nullptr ? "base" : take.scope->path.substr(0, take.scope->path.rfind('.')), "shape",
@@ -342,16 +455,22 @@ class Planner {
     }
   }
 
+  const Expansion& expansion_;
   const v1::MergeSpec& spec_;
   const Job& job_;
+  const Vocabulary* const vocabulary_;
   Findings& findings_;
   const MethodTraits* const method_;
 };
 
 }  // namespace
 
-MergePlan MakePlan(const v1::MergeSpec& spec, const Job& job, Findings* findings) {
-  return Planner(spec, job, findings).Make();
+MergePlan MakePlan(const v1::MergeSpec& spec, const Job& job, const Vocabulary* vocabulary, Findings* findings) {
+  auto expansion = std::make_unique<const Expansion>(Expand(spec, job, findings));
+  MergePlan plan;
+  if (findings->empty()) plan = Planner(*expansion, job, vocabulary, findings).Make();
+  plan.expansion = std::move(expansion);
+  return plan;
 }
 
 }  // namespace editd::merge

@@ -10,24 +10,31 @@
 #include <vector>
 
 #include "plugins/merge/layout.h"
+#include "plugins/merge/slices.h"
 #include "plugins/merge/tensor_merge.h"
+#include "plugins/merge/vocabulary.h"
 
 namespace editd::merge {
 
 struct PlannedTensor {
   const Row* row = nullptr;
-  const Tensor* reused = nullptr;  // The result is this.
-  TensorPlan plan;                 // Else it is computed so.
+  const Tensor* reused = nullptr;                   // The result is this.
+  std::vector<Take> takes;                          // Else what it is computed from, the base apart.
+  bool differs = false;                             // From the row's base.
+  std::vector<std::unique_ptr<RowGather>> gathers;  // That `plan` points to.
+  TensorPlan plan;                                  // Else it is computed so.
 };
 
 struct MergePlan {
+  std::unique_ptr<const Expansion> expansion;  // The spec, its structure written out.
   Layout layout;
   std::vector<std::unique_ptr<PlannedTensor>> tensors;
   Scope top;
 };
 
-// Where `findings` is not empty afterwards, the plan is not to be carried out.
-MergePlan MakePlan(const v1::MergeSpec& spec, const Job& job, Findings* findings);
+// Where `findings` is not empty afterwards, the plan is not to be carried out. `vocabulary` is null while a spec is
+// checked and where none is asked for; it must outlive the plan.
+MergePlan MakePlan(const v1::MergeSpec& spec, const Job& job, const Vocabulary* vocabulary, Findings* findings);
 
 }  // namespace editd::merge
 

@@ -5,6 +5,7 @@
 namespace editd::merge {
 
 void Source::Load(int64_t begin, size_t n, float* out) const {
+  if (gather != nullptr) return gather->Load(begin, n, out);
   const char* at = data + static_cast<size_t>(begin) * DTypeBytes(type);
   switch (type) {
     case DType::kBF16:

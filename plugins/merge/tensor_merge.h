@@ -20,6 +20,7 @@
 
 #include "editd/plugins/merge/v1/merge.pb.h"
 #include "plugins/lib/kernels/blocks.h"
+#include "plugins/merge/row_gather.h"
 #include "storage/base/dtype.h"
 #include "storage/base/status.h"
 
@@ -34,7 +35,8 @@ inline constexpr int64_t kLeaf = 65536;  // Elements; a multiple of kBlock.
 struct Source {
   DType type = DType::kF32;  // F64, F32, F16 or BF16. F64 is rounded.
   const char* data = nullptr;
-  std::string_view model;  // For messages.
+  std::string_view model;             // For messages.
+  const RowGather* gather = nullptr;  // Set: rows come in another order, and `data` is not read directly.
 
   void Load(int64_t begin, size_t n, float* out) const;
 };
