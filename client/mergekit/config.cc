@@ -180,13 +180,17 @@ class Translator {
   }
 
   void Slice(const YAML::Node& node) {
-    static const Names kKeys = {"sources", "parameters"};
+    static const Names kKeys = {"sources", "parameters", "base_model"};
     static const Names kSourceKeys = {"model", "layer_range", "parameters"};
     params_.Open("slices");
     bool sources = false;
     for (const auto& [key, child] : ReadMapping(node, "a slice", kKeys, &problems_)) {
       if (key == "parameters") {
         WriteParameters(child, &params_, &problems_);
+        continue;
+      }
+      if (key == "base_model") {
+        if (!child.IsNull()) Model(child, "base");
         continue;
       }
       sources = true;

@@ -128,13 +128,14 @@ slices:
       - {filter: down_proj, value: 0.0}
       - value: 1.0
   parameters: {scale: 2}
+  base_model: m
 - sources: *low
 )",
              Job(R"(input { model: "m" name: "m" })",
                  R"(method: METHOD_PASSTHROUGH slices { sources { input: "m" end: 24 } }
                     slices { sources { input: "m" begin: 8 end: 32
                              parameters { scale { filter: "o_proj" value: 0 } scale { filter: "down_proj" value: 0 }
-                                          scale { value: 1 } } } parameters { scale { value: 2 } } }
+                                          scale { value: 1 } } } parameters { scale { value: 2 } } base: "m" }
                     slices { sources { input: "m" end: 24 } })"));
 }
 

@@ -426,6 +426,20 @@ TEST_F(MergeTest, SlicesOfSeveralModelsHaveGradientsOfTheirOwn) {
   ExpectSame(run, Up(2), a, Up(3));
 }
 
+TEST_F(MergeTest, ASliceMayHaveABaseOfItsOwn) {
+  Input("a", Make(1));
+  Input("b", Make(2));
+  Input("c", Make(3));
+  const std::string spec =
+      R"(method: METHOD_TASK_ARITHMETIC base: "a" parameters { weight { value: 1 } lambda { value: 0 } }
+      slices { sources { input: "c" begin: 0 end: 2 } } slices { sources { input: "c" begin: 2 end: 4 } base: "b" })";
+  ASSERT_THAT(Check(spec), IsEmpty());
+  const PluginRun run = Run(spec);
+  ASSERT_EQ(run.error(), "");
+  ExpectSame(run, Up(1), Make(1), Up(1));
+  ExpectSame(run, Up(3), Make(2), Up(3));
+}
+
 TEST_F(MergeTest, BlockExpansionAddsLayersWhoseOutputIsZero) {
   Checkpoint a = Make(1);
   for (int i = 0; i < 4; ++i) {

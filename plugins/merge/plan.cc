@@ -175,6 +175,7 @@ class Planner {
     add(spec_.base());
     for (const v1::Source& source : spec_.models()) add(source.input());
     for (const v1::Slice& slice : spec_.slices()) {
+      add(slice.base());
       for (const v1::SliceSource& source : slice.sources()) add(source.input());
     }
     for (const std::string* name :
@@ -195,9 +196,11 @@ class Planner {
       findings_.Add("base", StrCat("is empty; the method ", name, " takes differences from a base"));
     }
     size_t most = 0;
-    if (!spec_.models().empty()) most = CheckCount("models", spec_.models());
+    if (!spec_.models().empty()) most = CheckCount("models", spec_.base(), spec_.models());
     for (int i = 0; i < spec_.slices_size(); ++i) {
-      most = std::max(most, CheckCount(StrCat("slices[", i, "].sources"), spec_.slices(i).sources()));
+      const v1::Slice& slice = spec_.slices(i);
+      const std::string& base = slice.base().empty() ? spec_.base() : slice.base();
+      most = std::max(most, CheckCount(StrCat("slices[", i, "].sources"), base, slice.sources()));
     }
     if (most < method_->least) TellCount(spec_.slices().empty() ? "models" : "slices", most);
     const std::set<size_t> named = Named();
@@ -211,12 +214,12 @@ class Planner {
 
   // Of models that become one. A slice of fewer than the method needs is the first as it is.
   template <typename Sources>
-  size_t CheckCount(const std::string& path, const Sources& sources) {
+  size_t CheckCount(const std::string& path, const std::string& base, const Sources& sources) {
     size_t models = 0;
     for (const auto& source : sources) {
-      const bool is_base = !spec_.base().empty() && source.input() == spec_.base();
+      const bool is_base = !base.empty() && source.input() == base;
       if (is_base && method_->base == Base::kMay) {
-        findings_.Add("base", StrCat("\"", spec_.base(), "\" is also listed as a model; ", MethodName(spec_.method()),
+        findings_.Add("base", StrCat("\"", base, "\" is also listed as a model; ", MethodName(spec_.method()),
                                      " would take its difference from itself"));
       }
       if (!is_base || method_->base == Base::kNone) ++models;
@@ -238,7 +241,7 @@ class Planner {
   // False: the tensor is left out.
   bool PlanTensor(const Row& row, const Scope& top, PlannedTensor* out) {
     // Differences are from the base; a listed base has none from itself.
-    const bool differs = method_->base != Base::kNone && !spec_.base().empty();
+    const bool differs = method_->base != Base::kNone && (row.base.has_value() || !spec_.base().empty());
     std::vector<Take> takes;
     for (const Take& take : row.takes) {
       if (!differs || !IsBase(row, take)) takes.push_back(take);

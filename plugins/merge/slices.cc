@@ -137,6 +137,7 @@ class Layouter {
   struct Slice {
     std::vector<Source> sources;
     const Scope* scope = nullptr;
+    std::optional<size_t> base;         // The slice's, or the spec's.
     std::optional<int64_t> base_begin;  // Where the base's layers begin.
     int64_t length = 0;
   };
@@ -183,7 +184,8 @@ class Layouter {
       if (k == 0) slice.length = length;
       slice.sources.push_back({*model, source.begin(), scope, static_cast<uint32_t>(k), at});
     }
-    if (!good) return false;
+    slice.base = from.base().empty() ? base_ : ResolveInput(job_, from.base(), StrCat(path, ".base"), &findings_);
+    if (!good || (!from.base().empty() && !slice.base.has_value())) return false;
     FindBase(path, &slice);
     slices_.push_back(std::move(slice));
     return true;
@@ -191,18 +193,19 @@ class Layouter {
 
   // The base's layers: where it is listed, else the same as all sources'.
   void FindBase(const std::string& path, Slice* slice) {
-    if (!base_.has_value()) return;
+    if (!slice->base.has_value()) return;
     for (const Source& source : slice->sources) {
-      if (source.model == *base_) slice->base_begin = source.begin;
+      if (source.model == *slice->base) slice->base_begin = source.begin;
     }
     if (slice->base_begin.has_value()) return;
+    const Model& base = job_.model(*slice->base);
     const int64_t begin = slice->sources[0].begin;
     const bool alike = std::all_of(slice->sources.begin(), slice->sources.end(),
                                    [&](const Source& source) { return source.begin == begin; });
-    if (alike && begin + slice->length <= LayersOf(job_.model(*base_))) slice->base_begin = begin;
+    if (alike && begin + slice->length <= LayersOf(base)) slice->base_begin = begin;
     const MethodTraits* const method = TraitsOf(spec_.method());
     if (!slice->base_begin.has_value() && method != nullptr && method->base != Base::kNone) {
-      findings_.Add(StrCat(path, ".sources"), StrCat("the base's layers can't be told; list \"", spec_.base(), "\""));
+      findings_.Add(StrCat(path, ".sources"), StrCat("the base's layers can't be told; list \"", NameOf(base), "\""));
     }
   }
 
@@ -230,16 +233,15 @@ class Layouter {
       row.layers = slice.length;
       row.slice = slice.scope;
       for (const Source& source : slice.sources) Add(source, Renumbered(name, source.begin + i), name, &row);
-      if (base_.has_value() && slice.base_begin.has_value()) {
-        AddBase(Renumbered(name, *slice.base_begin + i), &row);
-      }
+      if (slice.base_begin.has_value()) AddBase(*slice.base, Renumbered(name, *slice.base_begin + i), &row);
       layout_.rows.push_back(std::move(row));
     }
     for (const Source& source : slice.sources) {
       CheckOthers(first, source, TensorsOf(source.model, source.begin + i),
                   [&](std::string_view name) { return Renumbered(name, first.begin + i); });
     }
-    layout_.layers.push_back(slice.base_begin.value_or(first.begin) + i);
+    const bool of_donor = slice.base_begin.has_value() && slice.base == base_;
+    layout_.layers.push_back((of_donor ? *slice.base_begin : first.begin) + i);
     ++next_;
   }
 
@@ -271,7 +273,7 @@ class Layouter {
       row.name = name;
       row.slice = slice.scope;
       for (const Source& source : sources) Add(source, name, name, &row);
-      if (base_.has_value()) AddBase(name, &row);
+      if (slice.base.has_value()) AddBase(*slice.base, name, &row);
       layout_.unties_head |= name == formats::kHead && job_.model(layout_.donor).FindTensor(name) == nullptr;
       layout_.rows.push_back(std::move(row));
     }
@@ -295,9 +297,9 @@ class Layouter {
     }
   }
 
-  void AddBase(const std::string& name, Row* row) {
-    const Tensor* const tensor = FindShared(job_.model(*base_), name);
-    if (tensor != nullptr) row->base = Take{*base_, tensor, nullptr, 0};
+  void AddBase(size_t base, const std::string& name, Row* row) {
+    const Tensor* const tensor = FindShared(job_.model(base), name);
+    if (tensor != nullptr) row->base = Take{base, tensor, nullptr, 0};
   }
 
   // What a source has and the first one has not.
