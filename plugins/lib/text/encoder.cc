@@ -293,7 +293,20 @@ void Encoder::EncodeSpans(std::string_view text, bool add_special_tokens, std::v
   if (add_special_tokens) {
     for (TokenId id : tokenizer_->prefix_) spans->push_back({id, 0, 0});
   }
-  Locate(text, Places::kExact, [spans](const TokenSpan& span, std::string_view) { spans->push_back(span); });
+  const size_t body = spans->size();
+  const auto append = [spans](const TokenSpan& span, std::string_view) { spans->push_back(span); };
+  Locate(text, Places::kExact, append);
+  if (tokenizer_->needs_places_) {
+    // Where a word that begins the text is treated apart, "begins" means the reference's places. They rarely disagree
+    // with the exact ones (a normalizer that reorders marks at the beginning); the ids must be the reference's.
+    std::vector<TokenId> ids;
+    Encode(text, false, &ids);
+    const auto same = [](const TokenSpan& span, TokenId id) { return span.id == id; };
+    if (!std::equal(spans->begin() + static_cast<std::ptrdiff_t>(body), spans->end(), ids.begin(), ids.end(), same)) {
+      spans->resize(body);
+      Locate(text, Places::kReference, append);
+    }
+  }
   if (add_special_tokens) {
     for (TokenId id : tokenizer_->suffix_) spans->push_back({id, text.size(), text.size()});
   }
