@@ -19,6 +19,61 @@ DARE = """method: METHOD_DARE_TIES base: "base" parameters { weight { value: 0.6
           models { input: "math" } models { input: "vi" }"""
 
 
+YAML = {
+    "slerp": """
+slices:
+  - sources:
+      - model: org/base
+        layer_range: [0, 2]
+      - model: org/math
+        layer_range: [0, 2]
+merge_method: slerp
+base_model: org/base
+parameters:
+  t:
+    - filter: self_attn
+      value: [0, 0.5, 0.3, 0.7, 1]
+    - filter: mlp
+      value: [1, 0.5, 0.7, 0.3, 0]
+    - value: 0.5 # the rest
+dtype: bfloat16
+""",
+    "ties": """
+models:
+  - model: org/base
+    # no parameters necessary for base model
+  - model: org/math
+    parameters:
+      density: 0.5
+      weight: 0.5
+  - model: org/vi
+    parameters:
+      density: [1, 0.7, 0.1] # density gradient
+      weight:
+        - filter: mlp
+          value: 0.5
+        - value: 0.3
+merge_method: ties
+base_model: org/base
+parameters:
+  normalize: true
+  int8_mask: true
+dtype: float16
+""",
+    "frankenmerge": """
+slices:
+  - sources:
+      - model: org/math
+        layer_range: [0, 2]
+  - sources:
+      - model: org/vi
+        layer_range: [1, 2]
+merge_method: passthrough
+dtype: float32
+""",
+}
+
+
 def tensors(path):
     """Name to floats of a safetensors file of F32 tensors."""
     data = path.read_bytes()
@@ -70,6 +125,57 @@ class Merge(unittest.TestCase):
         self.assertFalse(forced["from_recipe"])
         self.assertEqual({again["version"], forced["version"]}, {version["id"]})
         self.assertNotEqual(self.merge("dare-other", DARE, seed=2)["version"], version["id"])
+
+    def test_mergekits_yaml_as_it_is(self):
+        for name, yaml in YAML.items():
+            self.editd.write(f"{name}.yml", yaml)
+            refs = [part for model in ("base", "math", "vi") if f"org/{model}" in yaml
+                    for part in ("--ref", f"org/{model}=tiny-{model}")]
+            dry = self.editd.ctl("merge", f"{name}.yml", *refs, "--as", f"yaml-{name}", "--dry-run").out
+            done = self.editd.json("merge", f"{name}.yml", *refs, "--as", f"yaml-{name}", "--wait")[-1]
+            self.assertEqual(done["state"], "JOB_STATE_SUCCEEDED", done)
+            # What was shown is what was done.
+            self.assertTrue(self.editd.submit(dry)["from_recipe"], name)
+        layers = {t["name"].split(".")[2] for t in self.editd.json("show", "yaml-frankenmerge", "--tensors")[0]["tensors"]
+                  if ".layers." in t["name"]}
+        self.assertEqual(len(layers), 3)
+
+    def test_yaml_that_can_not_be_merged_is_told_with_its_line(self):
+        self.editd.write("bad.yml", "merge_method: tise\nmodels:\n  - model: tiny-base\n    paramters: {}\n")
+        said = self.editd.refused("merge", "bad.yml", "--as", "bad")
+        self.assertIn('bad.yml:1: no merge method "tise"; did you mean "ties"?', said)
+        self.assertIn('bad.yml:4: a model\'s entry has no "paramters"; did you mean "parameters"?', said)
+        self.editd.write("unknown.yml", "merge_method: linear\nmodels: [{model: tiny-bse, parameters: {weight: 1}}]\n")
+        self.assertIn('no version named "tiny-bse"; did you mean "tiny-base"?', self.editd.refused("merge", "unknown.yml", "--as", "bad"))
+
+    def test_an_expanded_model_computes_what_it_did(self):
+        expand = 'block_expansion { input: "base" blocks: 1 }'
+        said = self.editd.ctl("validate", "-", stdin=spec("expanded", expand, inputs=("base",))).out
+        self.assertIn('"base" 1 with zero o_proj, down_proj', said)
+        done = self.merge("expanded", expand, inputs=("base",))
+        self.assertLess(done["bytes_written"], 100_000)
+        self.editd.write("text.txt", "the quick brown fox jumps over the lazy dog " * 20)
+        diff = self.editd.submit("""plugin: "evaluate" input { model: "tiny-base" } input { model: "expanded" }
+            params { [type.googleapis.com/editd.plugins.evaluate.v1.EvaluateSpec] { data { path: "text.txt" } } }""")
+        self.assertEqual(diff["state"], "JOB_STATE_SUCCEEDED", diff)
+        logits = diff["result"]["logits_diff"]
+        self.assertGreater(logits["positions"], 100)
+        self.assertEqual((logits["max_abs"], logits["top1_agreement"]), (0, 1))
+
+    def test_blame_leads_back_to_the_imports(self):
+        self.merge("blamed", DARE)
+        name = "model.layers.0.mlp.up_proj.weight"
+        steps = self.editd.json("blame", "blamed", name)
+        self.assertEqual([step["plugin"] for step in steps], ["merge", "import", "import", "import"])
+        self.assertEqual(steps[0]["method"], "dare_ties")
+        self.assertEqual([(f["input"], f["base"], f["weight"]) for f in steps[0]["from"]],
+                         [("base", True, None), ("math", False, 0.6), ("vi", False, 0.6)])
+        told = self.editd.ctl("blame", "blamed", name).out
+        self.assertIn("made by merge dare_ties", told)
+        self.assertIn("math with weight 0.6", told)
+        self.assertIn("came by import", told)
+        said = self.editd.refused("blame", "blamed", "model.layers.0.mlp.up_proj.weigth")
+        self.assertIn(f'did you mean "{name}"?', said)
 
     def test_a_bad_spec_is_refused_at_submit_with_every_problem(self):
         said = self.editd.refused("submit", "-", stdin=spec("bad", DARE.replace("0.5", "1.5").replace('"vi"', '"vj"')))
