@@ -1,4 +1,6 @@
 // chat: a conversation with one version, or with two side by side.
+#include "client/commands/chat.h"
+
 #include <signal.h>
 #include <unistd.h>
 
@@ -9,7 +11,6 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
-#include "client/commands/chat.h"
 #include "client/conversation.h"
 #include "client/format.h"
 #include "client/side_by_side.h"

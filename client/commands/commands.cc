@@ -1,7 +1,6 @@
-#include "client/commands/chat.h"
-
 #include <CLI/CLI.hpp>
 
+#include "client/commands/chat.h"
 #include "storage/base/strings.h"
 
 namespace editd::client {

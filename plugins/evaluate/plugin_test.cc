@@ -74,7 +74,8 @@ TEST_F(EvaluatePluginTest, ComparesTwoVersions) {
   EXPECT_EQ(result.logits_diff().rows_base_only(), 2u);
   EXPECT_GT(result.logits_diff().positions_left_out(), 0u);
 
-  const std::vector<std::string> lines = absl::StrSplit(run.FileContent("measured-documents.jsonl"), '\n', absl::SkipEmpty());
+  const std::vector<std::string> lines =
+      absl::StrSplit(run.FileContent("measured-documents.jsonl"), '\n', absl::SkipEmpty());
   ASSERT_EQ(lines.size(), 3u);
   const auto head = nlohmann::json::parse(lines[0]), second = nlohmann::json::parse(lines[2]);
   EXPECT_EQ(head["models"].size(), 2u);

@@ -118,7 +118,8 @@ TEST_P(BlocksTest, ElementsAreThePlainOnes) {
     }
     same("keep_random", [&](const Blocks& k, V& a, V&) { k.keep_random(a.data(), bits.data(), 0x90000000u, n); });
     same("add_sign", [&](const Blocks& k, V& a, V&) { k.add_sign(x.data(), n, a.data()); });
-    same("agree", [&](const Blocks& k, V& a, V& b) { k.agree(x.data(), y.data(), z.data(), 0.7f, n, a.data(), b.data()); });
+    same("agree",
+         [&](const Blocks& k, V& a, V& b) { k.agree(x.data(), y.data(), z.data(), 0.7f, n, a.data(), b.data()); });
     same("near", [&](const Blocks& k, V& a, V&) { k.near(x.data(), y.data(), 0.01f, n, a.data()); });
   }
 }
