@@ -86,8 +86,8 @@ Value::Dict DictOf(const Arguments& arguments, std::string_view function) {
     items = arguments.places[0].AsDict();
   }
   for (const auto& [name, value] : arguments.names) {
-    const auto found =
-        std::find_if(items.begin(), items.end(), [&](const auto& item) { return Equal(item.first, Value(name)); });
+    const auto found = std::find_if(items.begin(), items.end(),
+                                    [&key = name](const auto& item) { return Equal(item.first, Value(key)); });
     if (found != items.end()) {
       found->second = value;
     } else {
