@@ -50,7 +50,8 @@ absl::StatusOr<int> RunMerge(Session* session, const MergeOptions& options) {
   }
   request.set_force(options.force);
   const auto job = SubmitJob(session, request, options.wait);
-  if (!job.ok()) return WithNext(job.status(), StrCat("editctl merge ", options.file, " --dry-run shows the spec"));
+  if (!job.ok())
+    return WithNext(job.status(), StrCat("editctl merge ", options.file, " --as ", options.ref, " --dry-run"));
   return options.wait ? WaitForJob(session, job->id()) : absl::StatusOr<int>(kExitOk);
 }
 

@@ -107,7 +107,7 @@ function(editd_fuzzer name)
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/fuzz)
   if(EDITD_BUILD STREQUAL "fuzz")
     target_link_libraries(${name} PRIVATE ${ARG_DEPS} -fsanitize=fuzzer)
-    add_test(NAME ${name} COMMAND ${name} -seed=1 -max_total_time=5 -rss_limit_mb=2048 -timeout=10
+    add_test(NAME ${name} COMMAND ${name} -seed=1 -max_total_time=10 -rss_limit_mb=2048 -timeout=10
              ${PROJECT_BINARY_DIR}/fuzz/${name}.found ${ARG_CORPUS})
     file(MAKE_DIRECTORY ${PROJECT_BINARY_DIR}/fuzz/${name}.found)
   else()

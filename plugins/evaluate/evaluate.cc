@@ -8,7 +8,8 @@
 #include "plugins/evaluate/data.h"
 #include "plugins/evaluate/measure.h"
 #include "plugins/evaluate/report.h"
-#include "plugins/evaluate/torch_products.h"
+#include "plugins/lib/nn/model_weights.h"
+#include "plugins/lib/nn/torch_products.h"
 #include "storage/base/status.h"
 #include "storage/base/strings.h"
 
@@ -115,11 +116,7 @@ absl::Status Evaluate::Check(const pb::EvaluateSpec& spec, Job& job) {
     for (const char* file : {"config.json", "tokenizer.json"}) {
       if (model.FindFile(file) == nullptr) job.Finding("", StrCat("input \"", model.name, "\" has no ", file));
     }
-    for (const Tensor& tensor : model.tensors) {
-      uint64_t elements = 1;
-      for (int64_t size : tensor.shape) elements *= size;
-      memory += elements * nn::BytesOf(ComputeOf(spec));
-    }
+    memory += nn::PackedBytes(model, ComputeOf(spec));
   }
   job.Estimate(memory, 0);
   return absl::OkStatus();
@@ -129,7 +126,7 @@ absl::Status Evaluate::Load(const pb::EvaluateSpec& spec, Job& job) {
   nn::DecoderOptions options;
   options.compute = ComputeOf(spec);
   options.threads = static_cast<int>(job.threads());
-  ASSIGN_OR_RETURN(options.gemm, LoadTorchProducts(options.compute));
+  ASSIGN_OR_RETURN(options.gemm, nn::LoadTorchProducts(options.compute));
   if (options.gemm == nullptr) job.Warning("this processor lacks what libtorch's products need; slower ones serve");
   subjects_.resize(job.models().size());
   for (size_t i = 0; i < subjects_.size(); ++i) {
@@ -142,21 +139,10 @@ absl::Status Evaluate::Load(const pb::EvaluateSpec& spec, Job& job) {
       const File* const file = model.FindFile(name);
       return file == nullptr ? std::string_view() : file->content;
     };
-    const nn::WeightSource weights = {
-        [&](std::string_view name) -> std::optional<nn::TensorView> {
-          const Tensor* const tensor = model.FindTensor(name);
-          if (tensor == nullptr) return std::nullopt;
-          // A type that is no number type of ours is refused like one that is, but not computed with.
-          const std::optional<DType> dtype = DTypeFromName(tensor->dtype);
-          return nn::TensorView{dtype.value_or(DType::kU8), {tensor->shape.begin(), tensor->shape.end()}, tensor->data};
-        },
-        [&](const void* data, size_t size) {
-          job.Release({static_cast<const char*>(data), size});
-        }};
     RETURN_IF_ERROR(LoadSubject(
         {content("config.json"), content("tokenizer.json"), content("editd_id_map.i32"),
          content("tokenizer_config.json"), content("special_tokens_map.json"), model.Attribute("vocab.used")},
-        weights, options, SettingsOf(spec, 1).padding_counts(), &subject));
+        nn::WeightsOf(model, &job), options, SettingsOf(spec, 1).padding_counts(), &subject));
     const uint64_t longest = subject.decoder->config().max_position_embeddings;
     if (spec.context() > longest) {
       return absl::InvalidArgumentError(StrCat("params.context: ", spec.context(), " is more than the ", longest,

@@ -7,9 +7,10 @@
 
 #include "absl/strings/numbers.h"
 #include "editd/plugins/generate/v1/generate.pb.h"
-#include "plugins/evaluate/torch_products.h"
 #include "plugins/generate/generator.h"
 #include "plugins/generate/prompts.h"
+#include "plugins/lib/nn/model_weights.h"
+#include "plugins/lib/nn/torch_products.h"
 #include "storage/base/status.h"
 #include "storage/base/strings.h"
 
@@ -102,12 +103,7 @@ absl::Status GeneratePlugin::Check(const pb::GenerateSpec& spec, Job& job) {
     for (const char* file : {"config.json", "tokenizer.json"}) {
       if (model.FindFile(file) == nullptr) job.Finding("", StrCat("input \"", model.name, "\" has no ", file));
     }
-    for (const Tensor& tensor : model.tensors) {
-      uint64_t elements = 1;
-      for (int64_t size : tensor.shape) elements *= size;
-      // The embedding, where it is the head as well, is packed once more.
-      memory += elements * nn::BytesOf(ComputeOf(spec));
-    }
+    memory += nn::PackedBytes(model, ComputeOf(spec));
   }
   job.Estimate(memory, 0);
   return absl::OkStatus();
@@ -149,18 +145,9 @@ absl::Status GeneratePlugin::Load(const pb::GenerateSpec& spec, Job& job) {
   nn::DecoderOptions options;
   options.compute = ComputeOf(spec);
   options.threads = static_cast<int>(job.threads());
-  ASSIGN_OR_RETURN(options.gemm, evaluate::LoadTorchProducts(options.compute));
-  const nn::WeightSource weights = {
-      [&](std::string_view name) -> std::optional<nn::TensorView> {
-        const Tensor* const tensor = model.FindTensor(name);
-        if (tensor == nullptr) return std::nullopt;
-        const std::optional<DType> dtype = DTypeFromName(tensor->dtype);
-        return nn::TensorView{dtype.value_or(DType::kU8), {tensor->shape.begin(), tensor->shape.end()}, tensor->data};
-      },
-      [&](const void* data, size_t size) {
-        job.Release({static_cast<const char*>(data), size});
-      }};
-  ASSIGN_OR_RETURN(decoder_, nn::Decoder::Load(config, weights, options));
+  ASSIGN_OR_RETURN(options.gemm, nn::LoadTorchProducts(options.compute));
+  if (options.gemm == nullptr) job.Warning("this processor lacks what libtorch's products need; slower ones serve");
+  ASSIGN_OR_RETURN(decoder_, nn::Decoder::Load(config, nn::WeightsOf(model, &job), options));
   return absl::OkStatus();
 }
 

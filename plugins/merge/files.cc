@@ -76,6 +76,12 @@ void RenumberLayers(const std::vector<int64_t>& from, Json* config) {
   (*config)["num_hidden_layers"] = from.size();
 }
 
+// What describes the text model: of a model with other parts too (Gemma 3's) the part of that name.
+Json* TextConfig(Json* config) {
+  const auto part = config->find("text_config");
+  return part != config->end() && part->is_object() ? &*part : config;
+}
+
 // Takes over what names token ids.
 void TakeIds(const Json& from, Json* to) {
   for (const char* key : {"bos_token_id", "eos_token_id", "pad_token_id", "unk_token_id", "decoder_start_token_id"}) {
@@ -176,8 +182,9 @@ class Writer {
     if (is_config) {
       if (type.has_value()) formats::SetConfigDType(*type, &config);
       if (plan_.layout.unties_head) config["tie_word_embeddings"] = false;
-      if (vocabulary_ != nullptr) config["vocab_size"] = vocabulary_->rows;
-      if (!plan_.layout.layers.empty()) RenumberLayers(plan_.layout.layers, &config);
+      Json* const text = TextConfig(&config);
+      if (vocabulary_ != nullptr) (*text)["vocab_size"] = vocabulary_->rows;
+      if (!plan_.layout.layers.empty()) RenumberLayers(plan_.layout.layers, text);
     }
     return job_.AddFile(file.name, formats::DumpJson(config));
   }

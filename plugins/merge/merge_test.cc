@@ -403,6 +403,32 @@ TEST_F(MergeTest, SlicesAreNumberedAnewAndNothingIsStored) {
   EXPECT_EQ((*record)["tensors"][Up(4)].dump(), StrCat(R"({"same":[1,")", Up(2), R"("]})"));
 }
 
+TEST_F(MergeTest, ATextModelsLayersAreCountedInItsOwnPartOfTheConfig) {
+  Checkpoint a = Make(1);
+  a.config = R"({"model_type": "gemma3", "text_config": {"model_type": "gemma3_text", "num_hidden_layers": 4,
+                 "sliding_window_pattern": 2}})";
+  Input("a", a);
+  const PluginRun run = Run(R"(method: METHOD_PASSTHROUGH
+      slices { sources { input: "a" begin: 0 end: 2 } } slices { sources { input: "a" begin: 1 end: 4 } })");
+  ASSERT_EQ(run.error(), "");
+  const auto config = formats::ParseJson(run.FileContent("config.json"), "config");
+  ASSERT_OK(config);
+  EXPECT_FALSE(config->contains("num_hidden_layers"));
+  EXPECT_EQ((*config)["text_config"]["num_hidden_layers"], 5);
+  // By number every second one is global: layers 0 1 | 1 2 3.
+  EXPECT_EQ((*config)["text_config"]["layer_types"].dump(),
+            R"(["sliding_attention","full_attention","full_attention","sliding_attention","full_attention"])");
+}
+
+TEST_F(MergeTest, AnAdapterIsNoModel) {
+  Input("a", Make(1));
+  PluginRun adapter = Version(Make(2));
+  (*adapter.reply.mutable_attributes())["kind"] = "adapter";
+  driver_.Model("b", adapter);
+  EXPECT_THAT(Check(kMean),
+              Contains(HasSubstr("the job's input \"b\" is an adapter, not a model; the plugin adapter")));
+}
+
 TEST_F(MergeTest, SlicesOfSeveralModelsHaveGradientsOfTheirOwn) {
   Checkpoint a = Make(1), b = Make(2);
   Input("a", a);

@@ -205,6 +205,11 @@ class Planner {
     if (most < method_->least) TellCount(spec_.slices().empty() ? "models" : "slices", most);
     const std::set<size_t> named = Named();
     for (size_t i = 0; i < job_.models().size(); ++i) {
+      if (job_.model(i).Attribute("kind") == "adapter") {
+        findings_.Add("", StrCat("the job's input \"", NameOf(job_.model(i)),
+                                 "\" is an adapter, not a model; the plugin "
+                                 "adapter merges it into one, or several into one adapter"));
+      }
       if (!named.contains(i)) {
         findings_.Add("models",
                       StrCat("the job's input \"", NameOf(job_.model(i)), "\" takes no part; list it or leave it out"));

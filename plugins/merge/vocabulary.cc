@@ -6,8 +6,8 @@
 #include <unordered_map>
 
 #include "nlohmann/json.hpp"
+#include "plugins/lib/formats/json_spans.h"
 #include "plugins/merge/layout.h"
-#include "plugins/trim/json_spans.h"
 #include "storage/base/strings.h"
 #include "storage/base/utf8.h"
 
@@ -113,7 +113,7 @@ class Tokens {
 // The entry of a token that the owner's tokenizer.json gets beside its own.
 std::string AddedEntry(TokenId id, std::string_view content, const text::AddedToken* like) {
   const auto flag = [](bool value) { return value ? "true" : "false"; };
-  return StrCat("{\"id\": ", id, ", \"content\": ", trim::JsonQuote(content),
+  return StrCat("{\"id\": ", id, ", \"content\": ", formats::JsonQuote(content),
                 ", \"single_word\": ", flag(like != nullptr && like->single_word),
                 ", \"lstrip\": ", flag(like != nullptr && like->lstrip),
                 ", \"rstrip\": ", flag(like != nullptr && like->rstrip),
@@ -122,16 +122,16 @@ std::string AddedEntry(TokenId id, std::string_view content, const text::AddedTo
 }
 
 absl::StatusOr<std::string> WithAdded(std::string_view json, const std::vector<std::string>& entries) {
-  ASSIGN_OR_RETURN(const std::vector<trim::JsonMember> members, trim::JsonObject(json));
+  ASSIGN_OR_RETURN(const std::vector<formats::JsonMember> members, formats::JsonObject(json));
   std::string all;
   for (const std::string& entry : entries) StrAppend(&all, all.empty() ? "" : ",\n    ", entry);
-  trim::JsonSplice splice(json);
-  const std::optional<std::string_view> added = trim::JsonFind(members, "added_tokens");
+  formats::JsonSplice splice(json);
+  const std::optional<std::string_view> added = formats::JsonFind(members, "added_tokens");
   if (!added.has_value()) {
     splice.Replace(json.substr(static_cast<size_t>(members[0].key.data() - json.data()), 0),
                    StrCat("\"added_tokens\": [", all, "],\n  "));
   } else {
-    ASSIGN_OR_RETURN(const std::vector<std::string_view> own, trim::JsonArray(*added));
+    ASSIGN_OR_RETURN(const std::vector<std::string_view> own, formats::JsonArray(*added));
     splice.Replace(added->substr(added->size() - 1), StrCat(own.empty() ? "" : ", ", all, "]"));
   }
   return splice.Apply();
@@ -228,7 +228,8 @@ class Aligner {
         const Tokens& theirs = *tokens_[*model];
         int32_t row = -1;
         if (rule.row_case() == v1::TokenRow::kInput) {
-          row = theirs.Match(*tokens_[origin.model], origin.id);
+          row = origin.model == *model ? static_cast<int32_t>(origin.id)
+                                       : theirs.Match(*tokens_[origin.model], origin.id);
         } else if (rule.other().which_case() == v1::OtherToken::kId) {
           row = theirs.tokenizer().HasToken(rule.other().id()) ? static_cast<int32_t>(rule.other().id()) : -1;
         } else if (const auto id = theirs.tokenizer().IdOf(rule.other().token())) {

@@ -140,11 +140,11 @@ absl::StatusOr<std::string> RemapTokenizerConfig(std::string_view json, const Id
 }
 
 absl::StatusOr<std::string> RemapTokenIds(std::string_view file_name, std::string_view json, const IdMap& map) {
-  const auto members = JsonObject(json.substr(0, json.find_last_not_of(" \t\r\n") + 1));
+  const auto members = formats::JsonObject(json.substr(0, json.find_last_not_of(" \t\r\n") + 1));
   if (!members.ok()) return Annotate(members.status(), file_name);
   std::string out = "{";
   const char* separator = "\n  ";
-  for (const JsonMember& member : *members) {
+  for (const formats::JsonMember& member : *members) {
     int32_t id = -1;
     const auto [end, error] = std::from_chars(member.value.data(), member.value.data() + member.value.size(), id);
     if (error != std::errc() || id < 0 || id >= static_cast<int32_t>(map.size())) {

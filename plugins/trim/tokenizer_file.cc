@@ -62,26 +62,26 @@ absl::Status RewriteProcessor(Json* processor, const IdMap& map, const std::stri
 absl::StatusOr<TokenizerFile> TokenizerFile::Open(std::string_view json) {
   TokenizerFile file;
   file.json_ = json;
-  const auto top = JsonObject(json);
+  const auto top = formats::JsonObject(json);
   if (!top.ok()) return Annotate(top.status(), "tokenizer.json");
-  const auto model_value = JsonFind(*top, "model");
+  const auto model_value = formats::JsonFind(*top, "model");
   if (!model_value) return absl::InvalidArgumentError("tokenizer.json: \"model\" is missing");
-  const auto model = JsonObject(*model_value);
+  const auto model = formats::JsonObject(*model_value);
   if (!model.ok()) return Annotate(model.status(), "tokenizer.json: model");
-  const auto type = JsonFind(*model, "type");
+  const auto type = formats::JsonFind(*model, "type");
   if (type && *type != "\"BPE\"") {
     return absl::InvalidArgumentError(
         StrCat("tokenizer.json: model.type: ", *type, " cannot be trimmed; only \"BPE\" can"));
   }
-  const auto vocabulary = JsonFind(*model, "vocab");
-  const auto merges = JsonFind(*model, "merges");
+  const auto vocabulary = formats::JsonFind(*model, "vocab");
+  const auto merges = formats::JsonFind(*model, "merges");
   if (!vocabulary) return absl::InvalidArgumentError("tokenizer.json: model.vocab is missing");
   if (!merges) return absl::InvalidArgumentError("tokenizer.json: model.merges is missing");
   file.vocabulary_span_ = *vocabulary;
   file.merges_span_ = *merges;
-  file.added_span_ = JsonFind(*top, "added_tokens").value_or(std::string_view());
-  file.post_processor_span_ = JsonFind(*top, "post_processor").value_or(std::string_view());
-  file.padding_span_ = JsonFind(*top, "padding").value_or(std::string_view());
+  file.added_span_ = formats::JsonFind(*top, "added_tokens").value_or(std::string_view());
+  file.post_processor_span_ = formats::JsonFind(*top, "post_processor").value_or(std::string_view());
+  file.padding_span_ = formats::JsonFind(*top, "padding").value_or(std::string_view());
   RETURN_IF_ERROR(file.ReadVocabulary(*vocabulary));
   RETURN_IF_ERROR(file.ReadMerges(*merges));
   if (!file.added_span_.empty() && file.added_span_ != "null") RETURN_IF_ERROR(file.ReadAddedTokens(file.added_span_));
@@ -107,13 +107,13 @@ absl::Status TokenizerFile::AddToken(int32_t id, std::string token, std::string_
 }
 
 absl::Status TokenizerFile::ReadVocabulary(std::string_view value) {
-  const auto members = JsonObject(value);
+  const auto members = formats::JsonObject(value);
   if (!members.ok()) return Annotate(members.status(), "tokenizer.json: model.vocab");
   entries_.reserve(members->size());
   ids_.reserve(members->size());
-  for (const JsonMember& member : *members) {
+  for (const formats::JsonMember& member : *members) {
     ASSIGN_OR_RETURN(const int32_t id, ParseId(member.value, StrCat("model.vocab.", member.key)));
-    ASSIGN_OR_RETURN(std::string token, JsonUnquote(member.key));
+    ASSIGN_OR_RETURN(std::string token, formats::JsonUnquote(member.key));
     RETURN_IF_ERROR(AddToken(id, std::move(token), "model.vocab"));
     entries_.push_back({member.key, id});
   }
@@ -121,7 +121,7 @@ absl::Status TokenizerFile::ReadVocabulary(std::string_view value) {
 }
 
 absl::Status TokenizerFile::ReadMerges(std::string_view value) {
-  auto elements = JsonArray(value);
+  auto elements = formats::JsonArray(value);
   if (!elements.ok()) return Annotate(elements.status(), "tokenizer.json: model.merges");
   merge_spans_ = *std::move(elements);
   merges_.reserve(merge_spans_.size());
@@ -129,14 +129,14 @@ absl::Status TokenizerFile::ReadMerges(std::string_view value) {
     const std::string where = StrCat("model.merges[", i, "]");
     std::string left, right;
     if (merge_spans_[i].front() == '[') {  // ["a", "b"]
-      const auto pair = JsonArray(merge_spans_[i]);
+      const auto pair = formats::JsonArray(merge_spans_[i]);
       if (!pair.ok() || pair->size() != 2) {
         return absl::InvalidArgumentError(StrCat("tokenizer.json: ", where, ": two tokens expected"));
       }
-      ASSIGN_OR_RETURN(left, JsonUnquote((*pair)[0]));
-      ASSIGN_OR_RETURN(right, JsonUnquote((*pair)[1]));
+      ASSIGN_OR_RETURN(left, formats::JsonUnquote((*pair)[0]));
+      ASSIGN_OR_RETURN(right, formats::JsonUnquote((*pair)[1]));
     } else {  // "a b"
-      ASSIGN_OR_RETURN(const std::string both, JsonUnquote(merge_spans_[i]));
+      ASSIGN_OR_RETURN(const std::string both, formats::JsonUnquote(merge_spans_[i]));
       const size_t space = both.find(' ');
       if (space == std::string::npos || both.find(' ', space + 1) != std::string::npos) {
         return absl::InvalidArgumentError(StrCat("tokenizer.json: ", where, ": \"", both, "\" is not two tokens"));
@@ -158,22 +158,22 @@ absl::Status TokenizerFile::ReadMerges(std::string_view value) {
 }
 
 absl::Status TokenizerFile::ReadAddedTokens(std::string_view value) {
-  auto elements = JsonArray(value);
+  auto elements = formats::JsonArray(value);
   if (!elements.ok()) return Annotate(elements.status(), "tokenizer.json: added_tokens");
   added_spans_ = *std::move(elements);
   for (size_t i = 0; i < added_spans_.size(); ++i) {
     const std::string where = StrCat("added_tokens[", i, "]");
-    const auto members = JsonObject(added_spans_[i]);
+    const auto members = formats::JsonObject(added_spans_[i]);
     if (!members.ok()) return Annotate(members.status(), StrCat("tokenizer.json: ", where));
-    const auto id_value = JsonFind(*members, "id");
-    const auto content = JsonFind(*members, "content");
+    const auto id_value = formats::JsonFind(*members, "id");
+    const auto content = formats::JsonFind(*members, "content");
     if (!id_value || !content) {
       return absl::InvalidArgumentError(StrCat("tokenizer.json: ", where, ": \"id\" or \"content\" is missing"));
     }
     AddedToken token;
     ASSIGN_OR_RETURN(token.id, ParseId(*id_value, StrCat(where, ".id")));
-    ASSIGN_OR_RETURN(token.content, JsonUnquote(*content));
-    token.special = JsonFind(*members, "special").value_or("false") == "true";
+    ASSIGN_OR_RETURN(token.content, formats::JsonUnquote(*content));
+    token.special = formats::JsonFind(*members, "special").value_or("false") == "true";
     RETURN_IF_ERROR(AddToken(token.id, token.content, where));
     added_.push_back(std::move(token));
   }
@@ -186,7 +186,7 @@ int32_t TokenizerFile::Find(const std::string& token) const {
 }
 
 absl::StatusOr<std::string> TokenizerFile::Rewrite(const IdMap& map) const {
-  JsonSplice splice(json_);
+  formats::JsonSplice splice(json_);
   const auto new_id = [&map](int32_t id) { return map[static_cast<size_t>(id)]; };
 
   std::string vocabulary = "{";
@@ -214,9 +214,9 @@ absl::StatusOr<std::string> TokenizerFile::Rewrite(const IdMap& map) const {
     separator = "\n    ";
     for (size_t i = 0; i < added_.size(); ++i) {
       if (new_id(added_[i].id) < 0) continue;
-      ASSIGN_OR_RETURN(const std::vector<JsonMember> members, JsonObject(added_spans_[i]));
-      JsonSplice token(added_spans_[i]);
-      token.Replace(*JsonFind(members, "id"), StrCat(new_id(added_[i].id)));
+      ASSIGN_OR_RETURN(const std::vector<formats::JsonMember> members, formats::JsonObject(added_spans_[i]));
+      formats::JsonSplice token(added_spans_[i]);
+      token.Replace(*formats::JsonFind(members, "id"), StrCat(new_id(added_[i].id)));
       StrAppend(&added, separator, token.Apply());
       separator = ",\n    ";
     }
@@ -229,8 +229,8 @@ absl::StatusOr<std::string> TokenizerFile::Rewrite(const IdMap& map) const {
     splice.Replace(post_processor_span_, std::move(processor));
   }
   if (!padding_span_.empty() && padding_span_ != "null") {
-    ASSIGN_OR_RETURN(const std::vector<JsonMember> padding, JsonObject(padding_span_));
-    if (const auto id = JsonFind(padding, "pad_id")) {
+    ASSIGN_OR_RETURN(const std::vector<formats::JsonMember> padding, formats::JsonObject(padding_span_));
+    if (const auto id = formats::JsonFind(padding, "pad_id")) {
       ASSIGN_OR_RETURN(const int32_t old, ParseId(*id, "padding.pad_id"));
       if (old >= id_limit() || new_id(old) < 0) {
         return absl::FailedPreconditionError(

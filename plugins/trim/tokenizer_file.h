@@ -14,7 +14,7 @@
 #include <unordered_map>
 #include <vector>
 
-#include "plugins/trim/json_spans.h"
+#include "plugins/lib/formats/json_spans.h"
 #include "storage/base/status.h"
 
 namespace editd::trim {

@@ -146,7 +146,8 @@ class Merge(unittest.TestCase):
         self.assertIn('bad.yml:1: no merge method "tise"; did you mean "ties"?', said)
         self.assertIn('bad.yml:4: a model\'s entry has no "paramters"; did you mean "parameters"?', said)
         self.editd.write("unknown.yml", "merge_method: linear\nmodels: [{model: tiny-bse, parameters: {weight: 1}}]\n")
-        self.assertIn('no version named "tiny-bse"; did you mean "tiny-base"?', self.editd.refused("merge", "unknown.yml", "--as", "bad"))
+        self.assertIn('no version named "tiny-bse"; did you mean "tiny-base"?', said := self.editd.refused("merge", "unknown.yml", "--as", "bad"))
+        self.assertIn("next: editctl merge unknown.yml --as bad --dry-run", said)
 
     def test_an_expanded_model_computes_what_it_did(self):
         expand = 'block_expansion { input: "base" blocks: 1 }'

@@ -14,6 +14,7 @@
 #include "plugins/lib/nn/block_gemm_onednn.h"
 #include "plugins/lib/nn/stepper.h"
 #include "storage/base/file.h"
+#include "storage/base/memory.h"
 #include "storage/base/strings.h"
 
 namespace editd::nn {
@@ -85,15 +86,14 @@ absl::Status Run(char** argv) {
     made.push_back(last[0]);
     best = std::min(best, Since(from));
   }
-  rusage usage;
-  ::getrusage(RUSAGE_SELF, &usage);
   std::printf(
       "{\"tokens_per_second\": %.2f, \"best\": %.2f, \"cpu_ms_per_token\": %.3f, \"prefill_per_second\": %.1f, "
       "\"load_s\": %.3f, "
       "\"rss_mb\": %.1f, \"tokens\": [",
       static_cast<double>(batch * (tokens - 1)) / Since(decode_begun), static_cast<double>(batch) / best,
       (Cpu() - cpu_before) * 1000 / static_cast<double>(batch * (tokens - 1)),
-      static_cast<double>(batch * ids.size()) / prefill, load, usage.ru_maxrss / 1024.0);
+      static_cast<double>(batch * ids.size()) / prefill, load,
+      static_cast<double>(editd::PeakResidentBytes("self")) / (1 << 20));
   for (size_t i = 0; i < made.size(); ++i) std::printf("%s%d", i > 0 ? "," : "", made[i]);
   std::printf("]}\n");
   return absl::OkStatus();

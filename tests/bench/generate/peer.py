@@ -5,6 +5,7 @@
 A loop of its own around the model with its cache: generate() does more between tokens, so this is the faster peer.
 """
 import json
+import pathlib
 import resource
 import sys
 import time
@@ -12,6 +13,9 @@ import time
 import numpy as np
 import torch
 from transformers import AutoModelForCausalLM, DynamicCache
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+from peak_memory import peak_mb  # noqa: E402
 
 folder, ids, compute, tokens, batch, threads = sys.argv[1:]
 tokens, batch = int(tokens), int(batch)
@@ -42,4 +46,4 @@ for _ in range(tokens - 1):
 count = batch * (tokens - 1)
 print(json.dumps({"tokens_per_second": count / (time.perf_counter() - begun), "best": batch / best, "cpu_ms_per_token": (cpu() - before) * 1000 / count,
                   "prefill_per_second": prompt.numel() / prefill, "load_s": load,
-                  "rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, "tokens": made}))
+                  "rss_mb": peak_mb(), "tokens": made}))

@@ -3,13 +3,16 @@
     peer.py FOLDER IDS.i32 CONTEXT f32|bf16|f64 BATCH THREADS
 """
 import json
-import resource
+import pathlib
 import sys
 import time
 
 import numpy as np
 import torch
 from transformers import AutoModelForCausalLM
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+from peak_memory import peak_mb  # noqa: E402
 
 folder, ids, context, compute, batch, threads = sys.argv[1:]
 context, batch = int(context), int(batch)
@@ -32,4 +35,4 @@ for w in range(0, len(windows), batch):
     best = max(best, rows.numel() / (time.perf_counter() - begun))
     del logits, loss
 print(json.dumps({"tokens_per_second": windows.numel() / (time.perf_counter() - started), "best": best,
-                  "rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, "nll": nll / scored}))
+                  "rss_mb": peak_mb(), "nll": nll / scored}))

@@ -1,7 +1,6 @@
 // Perplexity of a Hugging Face folder over windows of token ids: our side of run.py. Prints one JSON object.
 //
 //   perplexity_bench FOLDER IDS.i32 CONTEXT f32|bf16 BATCH THREADS
-#include <sys/resource.h>
 
 #include <chrono>
 #include <cstdio>
@@ -13,6 +12,7 @@
 #include "plugins/lib/nn/block_gemm_onednn.h"
 #include "plugins/lib/nn/head.h"
 #include "storage/base/file.h"
+#include "storage/base/memory.h"
 #include "storage/base/strings.h"
 
 namespace editd::nn {
@@ -65,13 +65,11 @@ absl::Status Run(char** argv) {
     scored += positions.size();
     best = std::max(best, static_cast<double>(rows.size() * context) / seconds(from));
   }
-  rusage usage;
-  ::getrusage(RUSAGE_SELF, &usage);
   std::printf(
       "{\"tokens_per_second\": %.1f, \"best\": %.1f, \"rss_mb\": %.1f, \"nll\": %.9f, \"load_s\": %.3f, "
       "\"decode_share\": %.3f}\n",
-      windows * context / seconds(started), best, usage.ru_maxrss / 1024.0, nll / scored, load,
-      decode / seconds(started));
+      windows * context / seconds(started), best, static_cast<double>(editd::PeakResidentBytes("self")) / (1 << 20),
+      nll / scored, load, decode / seconds(started));
   return absl::OkStatus();
 }
 

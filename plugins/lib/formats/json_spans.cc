@@ -1,11 +1,11 @@
-#include "plugins/trim/json_spans.h"
+#include "plugins/lib/formats/json_spans.h"
 
 #include <algorithm>
 
 #include "nlohmann/json.hpp"
 #include "storage/base/strings.h"
 
-namespace editd::trim {
+namespace editd::formats {
 namespace {
 
 constexpr int kMaxDepth = 200;
@@ -169,4 +169,4 @@ std::string JsonSplice::Apply() {
   return out;
 }
 
-}  // namespace editd::trim
+}  // namespace editd::formats

@@ -1,8 +1,8 @@
-#include "plugins/trim/json_spans.h"
+#include "plugins/lib/formats/json_spans.h"
 
 #include "storage/base/testing.h"
 
-namespace editd::trim {
+namespace editd::formats {
 namespace {
 
 using ::testing::HasSubstr;
@@ -43,4 +43,4 @@ TEST(JsonSpans, SpliceReplacesInAnyOrder) {
 }
 
 }  // namespace
-}  // namespace editd::trim
+}  // namespace editd::formats

@@ -1,4 +1,4 @@
-// evaluate_torch.so: what of evaluate links libtorch. See torch_products.h.
+// nn_torch.so: what of the decoder links libtorch. See torch_products.h.
 #include "plugins/lib/nn/block_gemm_onednn.h"
 
 extern "C" __attribute__((visibility("default"))) editd::nn::BlockGemm editd_torch_products(int compute) {

@@ -6,8 +6,8 @@
 //
 // The scanner checks structure (brackets, strings, commas, depth) but not the inner form of numbers and literals; run a
 // full parser first where that matters. Not thread-bound: the functions have no state.
-#ifndef EDITD_PLUGINS_TRIM_JSON_SPANS_H_
-#define EDITD_PLUGINS_TRIM_JSON_SPANS_H_
+#ifndef EDITD_PLUGINS_LIB_FORMATS_JSON_SPANS_H_
+#define EDITD_PLUGINS_LIB_FORMATS_JSON_SPANS_H_
 
 #include <optional>
 #include <string>
@@ -17,7 +17,7 @@
 
 #include "storage/base/status.h"
 
-namespace editd::trim {
+namespace editd::formats {
 
 struct JsonMember {
   std::string_view key;    // With its quotes, as it stands in the text.
@@ -55,6 +55,6 @@ class JsonSplice {
   std::vector<std::pair<size_t, std::pair<size_t, std::string>>> edits_;  // Offset, length, replacement.
 };
 
-}  // namespace editd::trim
+}  // namespace editd::formats
 
-#endif  // EDITD_PLUGINS_TRIM_JSON_SPANS_H_
+#endif  // EDITD_PLUGINS_LIB_FORMATS_JSON_SPANS_H_
