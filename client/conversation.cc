@@ -42,15 +42,6 @@ absl::StatusOr<std::string> SpecText(const std::string& model, const std::string
       .dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
-// `text 0 "piece"`: how the plugin tells a growing answer.
-std::string PieceOf(const v1::Event& event) {
-  constexpr std::string_view kMark = "text 0 ";
-  if (!event.has_log() || event.log().level() != v1::LogLine::LEVEL_DEBUG || !event.log().text().starts_with(kMark))
-    return "";
-  const Json piece = Json::parse(event.log().text().substr(kMark.size()), nullptr, /*allow_exceptions=*/false);
-  return piece.is_string() ? piece.get<std::string>() : "";
-}
-
 }  // namespace
 
 absl::Status Conversation::Ask(std::string_view message) {
@@ -69,16 +60,21 @@ absl::Status Conversation::Ask(std::string_view message) {
 absl::StatusOr<Turn> Conversation::Answer(const std::function<void(std::string_view)>& on_text,
                                           const std::atomic<bool>* stop) {
   ASSIGN_OR_RETURN(const Paths paths, session_->FindPaths());
-  std::string told;
+  std::string told, grown;  // What on_text got; what the present attempt has made.
+  uint32_t attempt = 0;
   WatchOptions watch;
   watch.socket = paths.socket;
   watch.job = job_;
   watch.stop = stop;
   watch.on_event = [&](const v1::Event& event) {
-    const std::string piece = PieceOf(event);
-    if (piece.empty()) return;
-    told += piece;
-    on_text(piece);
+    if (!event.has_text() || event.text().stream() != 0) return;
+    // After a crash another attempt makes the same text; what was told is not told again.
+    if (event.text().attempt() != attempt) grown.clear();
+    attempt = event.text().attempt();
+    grown += event.text().text();
+    if (grown.size() <= told.size() || !grown.starts_with(told)) return;
+    on_text(std::string_view(grown).substr(told.size()));
+    told = grown;
   };
   watch.on_tick = [] {};
   watch.on_trouble = [this](const std::string& text) { session_->Note(text + "\n"); };

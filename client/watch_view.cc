@@ -15,6 +15,7 @@ constexpr double kRateWindow = 5;  // Seconds.
 constexpr double kRedrawInterval = 0.1;
 constexpr double kPlainInterval = 10;  // Seconds between plain progress lines,
 constexpr double kPlainShare = 0.1;    // or this much more is done.
+constexpr size_t kLongestLine = 4096;  // Of a text that grows.
 
 constexpr std::string_view kRed = "\x1b[31m";
 constexpr std::string_view kYellow = "\x1b[33m";
@@ -55,12 +56,42 @@ void WatchView::OnEvent(const v1::Event& event) {
                   metric.step() > 0 ? StrCat(" at step ", metric.step()) : ""));
       break;
     }
+    case v1::Event::kText:
+      if (!target_.quiet) OnText(event.text());
+      break;
     case v1::Event::KIND_NOT_SET:
       break;
   }
 }
 
+void WatchView::OnText(const v1::TextPiece& piece) {
+  if (piece.attempt() != text_attempt_) EndTexts();
+  text_attempt_ = piece.attempt();
+  many_texts_ |= piece.stream() > 0;
+  std::string& line = texts_[piece.stream()];
+  line += piece.text();
+  size_t begin = 0;
+  for (size_t end; (end = line.find('\n', begin)) != std::string::npos; begin = end + 1) {
+    TextLine(piece.stream(), std::string_view(line).substr(begin, end - begin));
+  }
+  line.erase(0, begin);
+  if (line.size() < kLongestLine) return;
+  TextLine(piece.stream(), line);
+  line.clear();
+}
+
+void WatchView::TextLine(uint32_t stream, std::string_view line) {
+  Line(many_texts_ ? StrCat("  [", stream, "] ", line) : StrCat("  ", line));
+}
+
+void WatchView::EndTexts() {
+  for (const auto& [stream, line] : std::exchange(texts_, {})) {
+    if (!line.empty()) TextLine(stream, line);
+  }
+}
+
 void WatchView::OnState(uint64_t job, const v1::StateChange& change) {
+  EndTexts();
   std::string text = StrCat("job ", job, ": ", EnumWord(v1::JobState_Name(change.to()), "JOB_STATE_"));
   if (change.to() == v1::JOB_STATE_PENDING && change.reason() != v1::PENDING_REASON_UNSPECIFIED) {
     StrAppend(&text, " (", EnumWord(v1::PendingReason_Name(change.reason()), "PENDING_REASON_"), ")");

@@ -10,6 +10,7 @@
 
 #include <deque>
 #include <functional>
+#include <map>
 #include <string>
 #include <string_view>
 
@@ -47,6 +48,9 @@ class WatchView {
 
   void OnProgress(const v1::Progress& progress);
   void OnState(uint64_t job, const v1::StateChange& change);
+  void OnText(const v1::TextPiece& piece);
+  void TextLine(uint32_t stream, std::string_view line);
+  void EndTexts();  // What has no line break yet is a line.
   void Line(std::string_view text, std::string_view colour = {});
   void Draw();
   void Erase();
@@ -67,6 +71,9 @@ class WatchView {
   bool dirty_ = false;
   double told_at_ = -1e9;  // The last plain progress line, and its share.
   double told_share_ = 0;
+  std::map<uint32_t, std::string> texts_;  // By stream: the line that grows.
+  uint32_t text_attempt_ = 0;
+  bool many_texts_ = false;
 };
 
 }  // namespace editd::client

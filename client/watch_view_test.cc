@@ -45,6 +45,13 @@ class WatchViewTest : public ::testing::Test {
     event.mutable_state()->set_message(message);
     return event;
   }
+  static v1::Event Text(uint32_t stream, const std::string& text) {
+    v1::Event event;
+    event.set_job(7);
+    event.mutable_text()->set_stream(stream);
+    event.mutable_text()->set_text(text);
+    return event;
+  }
   // The last thing drawn over the current line.
   std::string LastDrawn() const {
     const size_t at = written_.rfind("\r\x1b[K");
@@ -63,11 +70,22 @@ class WatchViewTest : public ::testing::Test {
 
 TEST_F(WatchViewTest, LinesForProgramsAreLeftOut) {
   WatchView view = Make(/*terminal=*/false);
-  v1::Event event = Log("text 0 \"piece\"");
+  v1::Event event = Log("for a programmer");
   event.mutable_log()->set_level(v1::LogLine::LEVEL_DEBUG);
   view.OnEvent(event);
   view.OnEvent(Log("for people"));
   EXPECT_EQ(written_, "  for people\n");
+}
+
+TEST_F(WatchViewTest, TextThatGrowsComesInLines) {
+  WatchView view = Make(/*terminal=*/false);
+  view.OnEvent(Text(0, "One, t"));
+  EXPECT_EQ(written_, "");
+  view.OnEvent(Text(0, "wo\nand three"));
+  EXPECT_EQ(written_, "  One, two\n");
+  view.OnEvent(Text(1, "Another\n"));
+  view.OnEvent(State(v1::JOB_STATE_COMMITTING));
+  EXPECT_EQ(written_, "  One, two\n  [1] Another\n  [0] and three\njob 7: committing\n");
 }
 
 TEST_F(WatchViewTest, PipeGetsProgressEachTenSecondsOrTenPercent) {

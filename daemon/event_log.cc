@@ -9,7 +9,9 @@ namespace editd::daemon {
 namespace {
 
 constexpr auto kProgressInterval = std::chrono::milliseconds(250);
-constexpr uint64_t kMaxLines = 100'000;  // An attempt's; then one line says that the rest is left out.
+// An attempt's; then one line says that the rest is left out.
+constexpr uint64_t kMaxLines = 100'000;
+constexpr uint64_t kMaxTextBytes = 64 << 20;
 
 }  // namespace
 
@@ -103,6 +105,21 @@ void EventLog::Append(uint64_t job, uint32_t attempt, const std::vector<WorkerEv
       metric->set_name(frame->metric().name());
       metric->set_value(frame->metric().value());
       metric->set_step(frame->metric().step());
+    } else if (frame->has_text()) {
+      const uint64_t before = running.text_bytes;
+      running.text_bytes += frame->text().text().size();
+      if (running.text_bytes <= kMaxTextBytes) {
+        v1::TextPiece* piece = kept.emplace_back(Next(job)).mutable_text();
+        piece->set_attempt(attempt);
+        piece->set_stream(frame->text().stream());
+        piece->set_text(frame->text().text());
+      } else if (before <= kMaxTextBytes) {
+        v1::LogLine* line = kept.emplace_back(Next(job)).mutable_log();
+        line->set_source(v1::LogLine::SOURCE_DAEMON);
+        line->set_level(v1::LogLine::LEVEL_WARNING);
+        line->set_attempt(attempt);
+        line->set_text("the attempt told 64 MiB of text; further pieces are left out");
+      }
     } else if (frame->has_progress()) {
       v1::Progress progress;
       progress.set_phase(frame->progress().phase());

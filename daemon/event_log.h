@@ -1,8 +1,8 @@
 // The event log: what happened to each job, in dense numbers, on disk, and news of it for those who watch.
 //
 // Events of an edge are written in the same synced batch as the job's row (see Jobs); those of a running plugin (log
-// lines, progress, metrics) are not synced, so a power failure may take the last seconds of them, but never an edge.
-// Progress is kept at most every 250 ms unless the phase changes or ends.
+// lines, progress, metrics, text) are not synced, so a power failure may take the last seconds of them, but never an
+// edge. Progress is kept at most every 250 ms unless the phase changes or ends.
 //
 // EventLog lives on the core thread. EventNews is thread-safe: watchers wait on it, then read through the core thread,
 // from disk; so a slow watcher costs the daemon nothing and misses nothing.
@@ -63,6 +63,7 @@ class EventLog {
     std::chrono::steady_clock::time_point last_progress;
     v1::Progress progress;
     uint64_t lines = 0;
+    uint64_t text_bytes = 0;
   };
 
   bool Wanted(Running* running, const v1::Progress& progress);

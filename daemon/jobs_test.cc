@@ -4,6 +4,7 @@
 #include <csignal>
 
 #include "daemon/testing/harness.h"
+#include "storage/base/strings.h"
 
 namespace editd::daemon {
 namespace {
@@ -57,6 +58,17 @@ TEST_F(JobsTest, EventsAreNumberedWithoutGaps) {
   uint64_t seq = 0;
   for (const v1::Event& event : h.Events(job.id())) EXPECT_EQ(event.seq(), ++seq);
   EXPECT_GE(seq, 9u);
+}
+
+TEST_F(JobsTest, TextIsKeptPieceByPieceWithItsAttempt) {
+  Harness& h = Open();
+  const v1::Job job = h.Run(Harness::Spec("run", "tell one,;tell two;exit 3"));  // Tried again once.
+  ASSERT_EQ(job.attempts_size(), 2);
+  std::vector<std::string> told;
+  for (const v1::Event& event : h.Events(job.id())) {
+    if (event.has_text()) told.push_back(StrCat(event.text().attempt(), ": ", event.text().text()));
+  }
+  EXPECT_THAT(told, ElementsAre("1: one,", "1: two", "2: one,", "2: two"));
 }
 
 TEST_F(JobsTest, AnEditOfAnEditKnowsItsParent) {

@@ -4,6 +4,7 @@
 //   say T, err T, log T     a line on standard output, on standard error, in the log
 //   bad_byte                a line that is not UTF-8, on standard error
 //   progress N, metric N    a frame
+//   tell T                  a piece of text
 //   sleep MS, beat MS       wait; with beat, heartbeats meanwhile
 //   wait_stop               wait for StopRequest
 //   ignore_term             SIGTERM does nothing from now on

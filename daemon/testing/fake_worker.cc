@@ -90,6 +90,7 @@ class FakeWorker {
     if (verb == "bad_byte") std::fprintf(stderr, "bad \xff byte\n");
     if (verb == "log") message.mutable_log()->set_text(value), message.mutable_log()->set_level(2), Send(message);
     if (verb == "metric") message.mutable_metric()->set_value(number), Send(message);
+    if (verb == "tell") message.mutable_text()->set_text(value), Send(message);
     if (verb == "progress") {
       message.mutable_progress()->set_phase("work");
       message.mutable_progress()->set_done(static_cast<uint64_t>(number));

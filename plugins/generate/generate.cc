@@ -184,37 +184,6 @@ absl::StatusOr<std::vector<std::vector<int32_t>>> GeneratePlugin::Prompts(const 
   return out;
 }
 
-// The text of growing answers goes to the log, at level DEBUG: `text 0 "piece"`, the piece as JSON, about twenty times
-// a second for all answers together.
-class TextLog {
- public:
-  TextLog(Job* job, size_t prompts) : job_(job), waiting_(prompts), told_(prompts, Clock::now()) {}
-  void Add(size_t prompt, std::string_view text) {
-    waiting_[prompt] += text;
-    if (Since(told_[prompt]) >= 0.04 * std::min<double>(32, static_cast<double>(waiting_.size()))) Tell(prompt);
-  }
-  void TellAll() {
-    for (size_t i = 0; i < waiting_.size(); ++i) Tell(i);
-  }
-
- private:
-  void Tell(size_t prompt) {
-    // A line of the log is cut at 8 KiB: a piece is small, and a long one goes in several.
-    std::string& text = waiting_[prompt];
-    while (!text.empty()) {
-      size_t size = std::min<size_t>(text.size(), 1000);
-      while (size < text.size() && (text[size] & 0xc0) == 0x80) --size;
-      job_->Log(EDIT_LOG_DEBUG, StrCat("text ", prompt, " ", Json(text.substr(0, size)).dump()));
-      text.erase(0, size);
-    }
-    told_[prompt] = Clock::now();
-  }
-
-  Job* const job_;
-  std::vector<std::string> waiting_;
-  std::vector<Clock::time_point> told_;
-};
-
 absl::StatusOr<pb::GenerateResult> GeneratePlugin::Run(const pb::GenerateSpec& spec, Job& job) {
   const auto begun = Clock::now();
   RETURN_IF_ERROR(Annotate(Load(spec, job), job.model().name));
@@ -234,17 +203,16 @@ absl::StatusOr<pb::GenerateResult> GeneratePlugin::Run(const pb::GenerateSpec& s
   settings.batch = spec.batch() > 0 ? spec.batch() : 8;
   settings.stops.assign(spec.stop().begin(), spec.stop().end());
   settings.end_tokens = end_tokens_;
-  TextLog log(&job, prompts.size());
   const uint64_t most = prompts.size() * settings.max_tokens;
   Times times;
-  const Listener listener = {[&](size_t prompt, std::string_view text) { log.Add(prompt, text); },
-                             [&](uint64_t tokens) {
-                               job.Progress("generate", tokens, most, "tokens");
-                               return job.CheckStop();
-                             }};
+  const Listener listener = {
+      [&](size_t prompt, std::string_view text) { job.Text(static_cast<uint32_t>(prompt), text); },
+      [&](uint64_t tokens) {
+        job.Progress("generate", tokens, most, "tokens");
+        return job.CheckStop();
+      }};
   ASSIGN_OR_RETURN(const std::vector<Answer> answers,
                    Generate(decoder_.get(), &stepper, *tokenizer_, prompts, settings, listener, &times));
-  log.TellAll();
 
   std::string lines;
   for (size_t i = 0; i < answers.size(); ++i) {

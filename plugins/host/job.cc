@@ -109,6 +109,7 @@ void Log(edit_job* job, int level, edit_string text) {
 void Metric(edit_job* job, edit_string name, double value, int64_t step) {
   job->reporter->Metric(View(name), value, step);
 }
+void Text(edit_job* job, uint32_t stream, edit_string piece) { job->reporter->Text(stream, View(piece)); }
 int ShouldStop(edit_job* job) {
   job->reporter->Alive();
   return job->stop->load(std::memory_order_relaxed) ? 1 : 0;
@@ -161,7 +162,8 @@ const edit_host_v1* HostTable() {
                                           &ShouldStop,
                                           &Finding,
                                           &Estimate,
-                                          &ExportView};
+                                          &ExportView,
+                                          &Text};
   return &kTable;
 }
 

@@ -15,11 +15,25 @@ namespace {
 constexpr auto kProgressInterval = std::chrono::milliseconds(100);
 constexpr size_t kMaxLine = 8 << 10;
 constexpr size_t kMaxName = 256;
+constexpr auto kTextInterval = std::chrono::milliseconds(40);  // Times the number of texts that have something to tell.
+constexpr size_t kTextsHeld = 64 << 10;
+constexpr size_t kMaxText = 16 << 10;
 
 int64_t Nanoseconds(clockid_t clock) {
   struct timespec t;
   ::clock_gettime(clock, &t);
   return t.tv_sec * 1'000'000'000ll + t.tv_nsec;
+}
+
+// How many bytes at the beginning of `text` are no part of a character that is still coming.
+size_t WholeCharacters(std::string_view text) {
+  for (size_t back = 1; back <= std::min<size_t>(3, text.size()); ++back) {
+    const auto byte = static_cast<unsigned char>(text[text.size() - back]);
+    if ((byte & 0xc0) == 0x80) continue;
+    const size_t length = byte >= 0xf0 ? 4 : byte >= 0xe0 ? 3 : byte >= 0xc0 ? 2 : 1;
+    return length > back ? text.size() - back : text.size();
+  }
+  return text.size();
 }
 
 // A number that grows when files are waited for.
@@ -97,6 +111,37 @@ void Reporter::Metric(std::string_view name, double value, int64_t step) {
   Send(frame);
 }
 
+void Reporter::Text(uint32_t stream, std::string_view piece) {
+  Alive();
+  if (socket_ == nullptr || piece.empty()) return;
+  std::lock_guard<std::mutex> lock(mutex_);
+  texts_[stream].append(piece);
+  texts_size_ += piece.size();
+  const Clock::time_point now = Clock::now();
+  if (texts_size_ < kTextsHeld && now - text_at_ < kTextInterval * std::min<size_t>(32, texts_.size())) return;
+  text_at_ = now;
+  SendText(/*last=*/false);
+}
+
+void Reporter::SendText(bool last) {
+  v1::FromWorker frame;
+  for (auto it = texts_.begin(); it != texts_.end();) {
+    std::string& text = it->second;
+    const size_t whole = last ? text.size() : WholeCharacters(text);
+    for (size_t begin = 0; begin < whole;) {
+      size_t size = std::min(kMaxText, whole - begin);
+      if (begin + size < whole) size = std::max<size_t>(1, WholeCharacters(std::string_view(text).substr(begin, size)));
+      frame.mutable_text()->set_stream(it->first);
+      frame.mutable_text()->set_text(ToValidUtf8(std::string_view(text).substr(begin, size)));
+      Send(frame);
+      begin += size;
+    }
+    texts_size_ -= whole;
+    text.erase(0, whole);
+    it = text.empty() ? texts_.erase(it) : std::next(it);
+  }
+}
+
 void Reporter::SayLeftOut() {
   if (log_left_out_ + metrics_left_out_ == 0) return;
   v1::FromWorker frame;
@@ -111,6 +156,7 @@ void Reporter::Flush() {
   std::lock_guard<std::mutex> lock(mutex_);
   if (progress_held_.has_progress()) Send(progress_held_);
   progress_held_.Clear();
+  SendText(/*last=*/true);
   SayLeftOut();
 }
 

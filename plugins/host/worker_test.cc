@@ -20,6 +20,7 @@
 #include "storage/base/strings.h"
 #include "storage/base/testing.h"
 #include "storage/base/tree_hash.h"
+#include "storage/base/utf8.h"
 
 namespace editd::host {
 namespace {
@@ -373,6 +374,27 @@ TEST_F(WorkerTest, AFloodOfLinesIsCutAndCounted) {
   EXPECT_LE(lines, 5000u);
   EXPECT_GE(lines, 2000u);
   EXPECT_THAT(last, HasSubstr("left out"));
+}
+
+TEST_F(WorkerTest, TextComesWholeAndInWholeCharacters) {
+  const v1::RunReply reply = Run(RunRequest(misbehave::MODE_TELL, 20000));
+  EXPECT_FALSE(reply.has_error());
+  std::string told[2], expected[2];
+  size_t frames = 0;
+  for (const v1::FromWorker& frame : frames_) {
+    if (!frame.has_text()) continue;
+    ++frames;
+    ASSERT_LT(frame.text().stream(), 2u);
+    EXPECT_TRUE(IsUtf8(frame.text().text()));
+    told[frame.text().stream()] += frame.text().text();
+  }
+  for (int i = 0; i < 20000; ++i) {
+    expected[0] += "được ";
+    expected[1] += "ok ";
+  }
+  EXPECT_TRUE(told[0] == expected[0]);
+  EXPECT_TRUE(told[1] == expected[1]);
+  EXPECT_LT(frames, 500u);  // Of 240,000 calls.
 }
 
 TEST_F(WorkerTest, TheSandboxHolds) {

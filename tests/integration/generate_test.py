@@ -54,9 +54,15 @@ class Generate(unittest.TestCase):
     def test_text_is_told_while_it_grows(self):
         job = self.editd.submit(spec({"prompt": [{"text": "Count from one to ten."}], "max_tokens": 30}))
         text = job["result"]["completion"][0]["text"]
-        lines = [e["log"]["text"] for e in self.editd.json("logs", job["job"]) if e.get("log", {}).get("text", "").startswith("text 0 ")]
-        self.assertGreaterEqual(len(lines), 1)
-        self.assertEqual("".join(json.loads(line[len("text 0 "):]) for line in lines), text)
+        pieces = [e["text"] for e in self.editd.json("watch", job["job"]) if "text" in e]
+        self.assertGreaterEqual(len(pieces), 2)  # A first one at once, and what was left at the end.
+        self.assertEqual("".join(piece["text"] for piece in pieces), text)
+        self.assertEqual({piece["attempt"] for piece in pieces}, {1})
+        # For people line by line, and no line of the log.
+        shown = self.editd.ctl("watch", job["job"]).out.splitlines()
+        for line in text.splitlines():
+            self.assertIn("  " + line, shown)
+        self.assertNotIn(text.splitlines()[0], self.editd.ctl("logs", job["job"]).out)
 
     def test_a_conversation_in_a_pipe(self):
         out = self.editd.ctl("--json", "chat", "smol", "--max-tokens", 24, stdin="My name is Lan.\n\nWhat is my name?\n").json()

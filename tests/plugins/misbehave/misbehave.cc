@@ -75,6 +75,12 @@ class Misbehave : public editd::Plugin<MisbehaveSpec, MisbehaveResult> {
       case MODE_LOG:
         for (uint64_t i = 0; i < spec.amount(); ++i) job.Info("line " + std::to_string(i));
         break;
+      case MODE_TELL:
+        for (uint64_t i = 0; i < spec.amount(); ++i) {
+          for (const char& c : std::string_view("được ")) job.Text(0, {&c, 1});
+          for (const char& c : std::string_view("ok ")) job.Text(1, {&c, 1});
+        }
+        break;
       case MODE_PRINT:
         std::printf("a line to standard output\n");
         std::fprintf(stderr, "a line to standard error\n");
@@ -108,7 +114,8 @@ class Misbehave : public editd::Plugin<MisbehaveSpec, MisbehaveResult> {
   }
 
   absl::Status Make(const MisbehaveSpec& spec, editd::Job& job) {
-    const bool sized = spec.mode() != MODE_ALLOCATE && spec.mode() != MODE_LOG && spec.amount() > 0;
+    const bool counts = spec.mode() == MODE_ALLOCATE || spec.mode() == MODE_LOG || spec.mode() == MODE_TELL;
+    const bool sized = !counts && spec.amount() > 0;
     const int64_t count = static_cast<int64_t>((sized ? spec.amount() : 4096) / 4);
     std::vector<float> made(static_cast<size_t>(count));
     for (size_t i = 0; i < made.size(); ++i) made[i] = static_cast<float>((job.seed() + i) % 251);

@@ -22,7 +22,7 @@ extern "C" {
 #endif
 
 #define EDIT_ABI_MAJOR 1 /* Another major cannot be loaded. */
-#define EDIT_ABI_MINOR 0 /* A host loads plugins of its own minor and of lower ones. */
+#define EDIT_ABI_MINOR 1 /* A host loads plugins of its own minor and of lower ones. */
 
 typedef struct edit_job edit_job; /* Owned by the host. */
 
@@ -129,6 +129,12 @@ typedef struct edit_host_v1 {
   /* The bytes of an exported file as they lie on disk, mapped. For a file that is complete: after the next export_file,
    * or when nothing more will be written to it. */
   int (*export_view)(edit_job*, edit_string name, const void** data, uint64_t* size);
+
+  /* --- since 1.1 ------------------------------------------------------------------------------------------------- */
+  /* A piece of a text that grows while the plugin runs: an answer, token by token. `stream` tells several texts apart
+   * (the number of the prompt). It may be called for each token; watchers get whole characters, some twenty times a
+   * second. Dropped while a spec is checked. */
+  void (*text)(edit_job*, uint32_t stream, edit_string piece);
 } edit_host_v1;
 
 enum { EDIT_PLUGIN_MAKES_VERSION = 1 };

@@ -224,6 +224,9 @@ class Job {
   void Warning(std::string_view text) { host_->log(job_, EDIT_LOG_WARNING, From(text)); }
   void Log(int level, std::string_view text) { host_->log(job_, level, From(text)); }
   void Metric(std::string_view name, double value, int64_t step = 0) { host_->metric(job_, From(name), value, step); }
+  // A piece of a text that grows, for those who watch; `stream` tells several texts apart. May be called for each
+  // token.
+  void Text(uint32_t stream, std::string_view piece) { host_->text(job_, stream, From(piece)); }
   // True: end soon. CheckStop is the same as a status to return.
   bool ShouldStop() const { return host_->should_stop(job_) != 0; }
   absl::Status CheckStop() const {
