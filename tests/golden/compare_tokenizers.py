@@ -36,6 +36,8 @@ def a_character(r):
 
 
 def a_string(r, added):
+    if r.random() < 0.0002:  # Longer than the parts that a text is encoded in.
+        return r.choice(["", " ", " \n"]).join(a_string(r, added) for _ in range(1000))
     kind = r.random()
     parts = []
     if kind < 0.25:  # Characters of all planes.

@@ -1,6 +1,11 @@
 #include "plugins/lib/text/added_tokens.h"
 
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
+
 #include <algorithm>
+#include <bit>
 
 #include "plugins/lib/text/unicode.h"
 
@@ -35,8 +40,30 @@ bool AddedTokenMatcher::Add(std::string_view form, const AddedToken* token) {
   if (node == 0 || accepts_[node] != 0) return false;
   tokens_.push_back(token);
   accepts_[node] = static_cast<uint32_t>(tokens_.size());
-  first_[static_cast<uint8_t>(form[0])] = true;
+  bool& first = first_[static_cast<uint8_t>(form[0])];
+  if (!first) firsts_.push_back(form[0]);
+  first = true;
   return true;
+}
+
+size_t AddedTokenMatcher::NextFirst(std::string_view text, size_t at) const {
+#ifdef __SSE2__
+  // Most vocabularies' tokens begin with one byte, "<", or few.
+  if (firsts_.size() <= 4) {
+    __m128i wanted[4];
+    for (size_t i = 0; i < 4; ++i) wanted[i] = _mm_set1_epi8(firsts_[i < firsts_.size() ? i : 0]);
+    for (; at + 16 <= text.size(); at += 16) {
+      const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(text.data() + at));
+      const __m128i found =
+          _mm_or_si128(_mm_or_si128(_mm_cmpeq_epi8(bytes, wanted[0]), _mm_cmpeq_epi8(bytes, wanted[1])),
+                       _mm_or_si128(_mm_cmpeq_epi8(bytes, wanted[2]), _mm_cmpeq_epi8(bytes, wanted[3])));
+      const auto mask = static_cast<unsigned>(_mm_movemask_epi8(found));
+      if (mask != 0) return at + std::countr_zero(mask);
+    }
+  }
+#endif
+  while (at < text.size() && !first_[static_cast<uint8_t>(text[at])]) ++at;
+  return at;
 }
 
 const AddedToken* AddedTokenMatcher::LongestAt(std::string_view text, size_t at, size_t* length) const {
@@ -60,7 +87,7 @@ void AddedTokenMatcher::Match(std::string_view text, std::vector<Part>* parts) c
   size_t done = 0;                    // What lies before it is in parts.
   size_t run_begin = 1, run_end = 0;  // The last white space that rstrip took; none yet.
   for (size_t at = 0; !tokens_.empty();) {
-    while (at < text.size() && !first_[static_cast<uint8_t>(text[at])]) ++at;
+    at = NextFirst(text, at);
     if (at == text.size()) break;
     size_t length;
     const AddedToken* token = LongestAt(text, at, &length);

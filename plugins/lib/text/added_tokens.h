@@ -48,13 +48,16 @@ class AddedTokenMatcher {
   void Match(std::string_view text, std::vector<Part>* parts) const;
 
  private:
+  // The first place at or after `at` where a token may begin; the text's size if there is none.
+  size_t NextFirst(std::string_view text, size_t at) const;
   // The longest token at `at`, or null; its length in `*length`.
   const AddedToken* LongestAt(std::string_view text, size_t at, size_t* length) const;
 
   std::vector<const AddedToken*> tokens_;
   std::vector<uint32_t> accepts_ = {0};  // By node of the trie: index into tokens_ plus one.
   PairTable edges_;                      // node << 8 | byte -> node
-  std::array<bool, 256> first_ = {};
+  std::array<bool, 256> first_ = {};     // By byte: a token begins with it.
+  std::string firsts_;                   // The same as a list.
 };
 
 }  // namespace editd::text

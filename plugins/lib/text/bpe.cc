@@ -7,9 +7,11 @@
 #include "plugins/lib/text/bpe.h"
 
 #include <algorithm>
+#include <bit>
 #include <functional>
 
 #include "plugins/lib/text/unicode.h"
+#include "storage/base/strings.h"
 
 namespace editd::text {
 namespace {
@@ -19,16 +21,20 @@ constexpr uint32_t kNone = ~uint32_t{0};
 
 }  // namespace
 
-void Bpe::SetMerges(const std::vector<Merge>& merges) {
-  pairs_.Reserve(merges.size());
+absl::Status Bpe::SetMerges(const std::vector<Merge>& merges) {
+  if (merges.size() > kMostMerges) {
+    return absl::UnimplementedError(
+        StrCat("tokenizer.json: model.merges: ", merges.size(), " are not supported; the most is ", kMostMerges));
+  }
+  pairs_ = HugeArray<uint64_t>(std::bit_ceil(merges.size() * 2 + 2), kNoPair);
   results_.resize(merges.size());
   for (size_t rank = 0; rank < merges.size(); ++rank) {
     const Merge& merge = merges[rank];
     results_[rank] = merge.result;
-    const uint64_t key = static_cast<uint64_t>(merge.left) << 32 | merge.right;
-    const uint64_t value = static_cast<uint64_t>(rank) << 32 | merge.result;
-    if (!pairs_.Insert(key, value)) *pairs_.Get(key) = value;
+    const uint64_t pair = Pair(merge.left, merge.right);
+    pairs_[PlaceOf(pair)] = pair | rank;
   }
+  return absl::OkStatus();
 }
 
 void Bpe::SetBytes(const TokenId (&bytes)[256], TokenId unknown, bool fuse) {

@@ -12,6 +12,8 @@
 #include <vector>
 
 #include "plugins/lib/text/flat_table.h"
+#include "plugins/lib/text/huge_array.h"
+#include "storage/base/status.h"
 
 namespace editd::text {
 
@@ -40,8 +42,9 @@ class Bpe {
     std::vector<uint64_t> heap;
   };
 
-  // A pair listed twice has its last rank, as in the reference.
-  void SetMerges(const std::vector<Merge>& merges);
+  // A pair listed twice has its last rank, as in the reference. UNIMPLEMENTED if there are more than kMostMerges.
+  static constexpr size_t kMostMerges = (1 << 22) - 1;
+  absl::Status SetMerges(const std::vector<Merge>& merges);
 
   // What merging begins with: a token for each byte of a piece, or for each character. `unknown`: the token for those
   // that have none (kNoToken: they are dropped, as in the reference); `fuse`: a run of them is one token.
@@ -57,9 +60,23 @@ class Bpe {
  private:
   static constexpr uint32_t kNoRank = ~uint32_t{0};
 
+  // A slot of pairs_: left, right and rank, of 21, 21 and 22 bits; ids are below 2^21 (ParseTokenizerJson).
+  static constexpr int kRankBits = 22, kIdBits = 21;
+  static constexpr uint64_t kNoPair = ~uint64_t{0};
+
+  static uint64_t Pair(TokenId left, TokenId right) {
+    return (static_cast<uint64_t>(left) << kIdBits | right) << kRankBits;
+  }
+  // Where a pair is, or else would be.
+  size_t PlaceOf(uint64_t pair) const {
+    const size_t mask = pairs_.size() - 1;
+    for (size_t i = MixHash(pair, secret_) & mask;; i = (i + 1) & mask) {
+      if ((pairs_[i] ^ pair) >> kRankBits == 0 || pairs_[i] == kNoPair) return i;
+    }
+  }
   uint32_t Rank(TokenId left, TokenId right) const {
-    const uint64_t* value = pairs_.Get(static_cast<uint64_t>(left) << 32 | right);
-    return value ? static_cast<uint32_t>(*value >> 32) : kNoRank;
+    const uint64_t found = pairs_[PlaceOf(Pair(left, right))];
+    return found == kNoPair ? kNoRank : static_cast<uint32_t>(found & kMostMerges);
   }
   void Bytes(std::string_view piece, bool drops_count, Scratch* scratch) const;
   void Characters(std::string_view piece, bool drops_count, Scratch* scratch) const;
@@ -71,7 +88,8 @@ class Bpe {
   void MergeShort(Scratch* scratch) const;
   void MergeLong(Scratch* scratch) const;
 
-  PairTable pairs_;               // left << 32 | right -> rank << 32 | result.
+  const uint64_t secret_ = HashSecret();
+  HugeArray<uint64_t> pairs_ = HugeArray<uint64_t>(2, kNoPair);
   std::vector<TokenId> results_;  // By rank.
   bool by_character_ = false;
   TokenId ascii_[128] = {};

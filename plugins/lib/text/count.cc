@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <memory>
 #include <mutex>
 #include <thread>
 #include <utility>
@@ -21,18 +22,6 @@ struct Part {
   size_t begin, end;
 };
 
-// The first place at or after `at` where `text` may be cut.
-size_t NextCut(std::string_view text, size_t at) {
-  const uint8_t* flags = CodePointFlags();
-  for (at = text.find(' ', std::max<size_t>(at, 1)); at != std::string_view::npos; at = text.find(' ', at + 1)) {
-    size_t before = at - 1;
-    while (before > 0 && at - before < 4 && (text[before] & 0xc0) == 0x80) --before;
-    int length;
-    if (!(flags[DecodeUtf8(text.data() + before, text.data() + at, &length)] & kSpace)) return at;
-  }
-  return text.size();
-}
-
 std::vector<Part> Cut(std::string_view data, bool lines, bool cuts, size_t part_bytes) {
   std::vector<Part> parts;
   for (size_t begin = 0; begin < data.size();) {
@@ -42,7 +31,7 @@ std::vector<Part> Cut(std::string_view data, bool lines, bool cuts, size_t part_
         const size_t newline = data.find('\n', begin + part_bytes);
         if (newline != std::string_view::npos) end = newline + 1;
       } else if (cuts) {
-        end = NextCut(data, begin + part_bytes);
+        end = SpaceAfterWord(data, begin + part_bytes);
       }
     }
     parts.push_back({begin, end});
@@ -82,7 +71,7 @@ absl::StatusOr<TokenCounts> CountTokens(const Tokenizer& tokenizer, const Corpus
   size_t failed = parts.size();  // The first part with an error, so that the message does not depend on threads.
   absl::Status status;
   auto work = [&] {
-    Encoder encoder(&tokenizer);
+    std::unique_ptr<Encoder> encoder = tokenizer.Borrow();
     TokenCounts mine;
     mine.counts.resize(tokenizer.size());
     for (size_t i; (i = next++) < parts.size();) {
@@ -90,7 +79,7 @@ absl::StatusOr<TokenCounts> CountTokens(const Tokenizer& tokenizer, const Corpus
       absl::Status outcome;
       if (lines) {
         auto totals = ForEachLine(file, part.begin, part.end, [&](std::string_view document) {
-          mine.tokens += encoder.Count(document, mine.counts.data());
+          mine.tokens += encoder->Count(document, mine.counts.data());
           return absl::OkStatus();
         });
         outcome = totals.status();
@@ -100,7 +89,7 @@ absl::StatusOr<TokenCounts> CountTokens(const Tokenizer& tokenizer, const Corpus
           mine.totals.skipped_lines += totals->skipped_lines;
         }
       } else {
-        mine.tokens += encoder.Count(data.substr(part.begin, part.end - part.begin), mine.counts.data());
+        mine.tokens += encoder->Count(data.substr(part.begin, part.end - part.begin), mine.counts.data());
       }
       std::lock_guard<std::mutex> lock(mutex);
       done += part.end - part.begin;
@@ -111,6 +100,7 @@ absl::StatusOr<TokenCounts> CountTokens(const Tokenizer& tokenizer, const Corpus
       }
       if (failed < parts.size()) next = parts.size();
     }
+    tokenizer.GiveBack(std::move(encoder));
     std::lock_guard<std::mutex> lock(mutex);
     result.Add(mine);
   };

@@ -7,6 +7,7 @@
 #include <simdjson.h>
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 #include <utility>
 
@@ -59,7 +60,9 @@ void Trim(std::string_view text, Spaces spaces, bool first, bool prefix_space, T
 
 class Encoder::Cache : public PieceCache {};
 
-Encoder::Encoder(const Tokenizer* tokenizer) : tokenizer_(tokenizer), cache_(std::make_unique<Cache>()) {}
+Encoder::Encoder(const Tokenizer* tokenizer) : tokenizer_(tokenizer), cache_(std::make_unique<Cache>()) {
+  tokenizer_->shared_.Open();
+}
 Encoder::~Encoder() = default;
 
 void Encoder::ClearCache() { cache_->Clear(); }
@@ -94,45 +97,102 @@ void Encoder::Words(std::string_view piece, OnWord&& on_word) {
 Encoder::Ids Encoder::Word(std::string_view word) {
   const PieceCache::Ids cached = cache_->Find(word);
   if (cached.data) return {cached.data, cached.size};
-  ids_.clear();
-  TokenId whole;
-  if (tokenizer_->spec_.ignore_merges && WholePiece(word, &whole)) {
-    ids_.push_back(whole);
-  } else {
-    tokenizer_->bpe_.Apply(word, &scratch_);
-    for (const Bpe::Symbol& symbol : scratch_.symbols) ids_.push_back(symbol.id);
+  const bool is_short = word.size() <= PieceKey::kMost;
+  const PieceKey key = is_short ? PieceKey::Of(word) : PieceKey();
+  ids_.resize(SharedPieces::kMostIds);
+  ids_.resize(is_short ? tokenizer_->shared_.Find(key, ids_.data()) : 0);
+  if (ids_.empty()) {
+    TokenId whole;
+    if (tokenizer_->spec_.ignore_merges && WholePiece(word, &whole)) {
+      ids_.push_back(whole);
+    } else {
+      tokenizer_->bpe_.Apply(word, &scratch_);
+      for (const Bpe::Symbol& symbol : scratch_.symbols) ids_.push_back(symbol.id);
+    }
+    if (is_short) tokenizer_->shared_.Insert(key, ids_.data(), ids_.size());
   }
   cache_->Insert(word, ids_.data(), ids_.size());
   const size_t size = ids_.size();
-  ids_.resize(std::max(size, PieceCache::kInline));
+  ids_.resize(std::max(size, PieceCache::kCopied));
   return {ids_.data(), size};
 }
 
-// The pieces of a text of one splitter, the way that most texts take.
+// The pieces of a text of one splitter, the way that most texts take. Many pieces are found, and the cache told to come
+// up with their slots, before the first of them is looked up, so that the waits for memory overlap.
 template <SplitterKind kind, typename OnIds>
 void Encoder::KnownPieces(std::string_view text, OnIds&& on_ids) {
+  struct Found {
+    PieceKey key;  // None if the piece is long.
+    uint64_t hash;
+    const char* begin;
+    const char* end;
+  };
+  constexpr size_t kMany = 128;
+  Found found[kMany + kWindow];
+  size_t count = 0;
   const ByteClasses& classes = ByteClasses::Get();
   const PieceCache& cache = *cache_;
-  const char* const end = text.data() + text.size();
-  for (const char* p = text.data(); p < end;) {
-    const char* const next = FastPieceEnd<kind>(classes, p, end);
-    const auto size = static_cast<size_t>(next - p);
-    size_t count;
-    if (size <= PieceCache::kShortKey && end - p >= 16) {
-      if (const TokenId* ids = cache.FindShort(PieceCache::KeyAt(p, size), &count)) {
-        on_ids(ids, count);
-        p = next;
-        continue;
-      }
+  const auto add = [&](const char* begin, const char* end) {
+    const auto size = static_cast<size_t>(end - begin);
+    Found& piece = found[count++];
+    piece.begin = begin;
+    piece.end = end;
+    if (size > PieceKey::kMost) {
+      piece.key = PieceKey();
+      return;
     }
-    const Ids found = Word({p, size});
-    on_ids(found.data, found.size);
-    p = next;
+    piece.key = PieceKey::At(begin, size);
+    piece.hash = cache.HashOf(piece.key);
+    cache.Prefetch(piece.hash);
+  };
+  const auto look_up = [&] {
+    for (size_t i = 0; i < count; ++i) {
+      const Found& piece = found[i];
+      size_t size;
+      if (piece.key.high != 0) {
+        if (const TokenId* ids = cache.FindShort(piece.key, piece.hash, &size)) {
+          on_ids(ids, size);
+          continue;
+        }
+      }
+      const Ids ids = Word({piece.begin, static_cast<size_t>(piece.end - piece.begin)});
+      on_ids(ids.data, ids.size);
+    }
+    count = 0;
+  };
+  char last[2 * kReadable];  // The text's end, so that more than it can be read.
+  const char* p = text.data();
+  const char* end = p + text.size();
+  while (p < end) {
+    if (static_cast<size_t>(end - p) < kReadable && (p < last || p >= last + sizeof last)) {
+      const auto left = static_cast<size_t>(end - p);
+      std::memcpy(last, p, left);
+      std::memset(last + left, 0, sizeof last - left);
+      p = last;
+      end = last + left;
+    }
+    uint64_t ends = PieceEnds<kind>(classes, p, end - p);
+    if (ends == 0) {
+      const char* const next = PieceEnd(kind, p, end);
+      add(p, next);
+      p = next;
+    } else {
+      const char* const window = p;
+      do {
+        const char* const next = window + std::countr_zero(ends);
+        ends &= ends - 1;
+        add(p, next);
+        p = next;
+      } while (ends != 0);
+    }
+    if (count >= kMany) look_up();
   }
+  look_up();
 }
 
 template <typename OnIds>
 bool Encoder::Fast(std::string_view text, OnIds&& on_ids) {
+  if (!simdjson::validate_utf8(text.data(), text.size())) return false;
   switch (tokenizer_->only_splitter_) {
     case SplitterKind::kGpt2:
       KnownPieces<SplitterKind::kGpt2>(text, on_ids);
@@ -149,9 +209,8 @@ bool Encoder::Fast(std::string_view text, OnIds&& on_ids) {
 }
 
 // Calls on_token(id, begin, end, matched) for added tokens and on_piece(const Piece&) for pre-tokens, in order.
-// on_part(text) may take a whole part between added tokens instead, and then returns true.
-template <typename OnToken, typename OnPiece, typename OnPart>
-void Encoder::Walk(std::string_view text, Places places, OnToken&& on_token, OnPiece&& on_piece, OnPart&& on_part) {
+template <typename OnToken, typename OnPiece>
+void Encoder::Walk(std::string_view text, Places places, OnToken&& on_token, OnPiece&& on_piece) {
   const TokenizerSpec& spec = tokenizer_->spec_;
   tokenizer_->raw_.Match(text, &raw_parts_);
   for (const auto& raw : raw_parts_) {
@@ -168,14 +227,14 @@ void Encoder::Walk(std::string_view text, Places places, OnToken&& on_token, OnP
       if (places != Places::kNone) segment.places = normal_.places.data();
     }
     if (tokenizer_->normalized_.empty()) {
-      if (!on_part(segment.text)) spec.pre_tokenizer.Split(segment, places, on_piece);
+      spec.pre_tokenizer.Split(segment, places, on_piece);
       continue;
     }
     tokenizer_->normalized_.Match(segment.text, &normal_parts_);
     for (const auto& part : normal_parts_) {
       const Piece piece = segment.Part(part.begin, part.end);
       if (!part.token) {
-        if (!on_part(piece.text)) spec.pre_tokenizer.Split(piece, places, on_piece);
+        spec.pre_tokenizer.Split(piece, places, on_piece);
       } else if (piece.places) {
         on_token(part.token->id, piece.places[0].begin, piece.places[piece.text.size() - 1].end, piece.text);
       } else {
@@ -185,49 +244,74 @@ void Encoder::Walk(std::string_view text, Places places, OnToken&& on_token, OnP
   }
 }
 
+// Texts that nothing but forms of Unicode and a splitter change are taken in parts that stay in the first caches
+// between one look and the next. (count.cc says why such a cut changes nothing.)
 template <typename OnIds>
 void Encoder::WalkIds(std::string_view text, OnIds&& on_ids) {
-  const bool fast =
-      tokenizer_->only_splitter_ != SplitterKind::kNone && simdjson::validate_utf8(text.data(), text.size());
-  Walk(
-      text, tokenizer_->needs_places_ ? Places::kReference : Places::kNone,
-      [&](TokenId id, size_t, size_t, std::string_view) {
-        const TokenId ids[PieceCache::kInline] = {id};
-        on_ids(ids, 1);
-      },
-      [&](const Piece& piece) {
-        Words(piece.text, [&](std::string_view word) {
-          const Ids found = Word(word);
-          on_ids(found.data, found.size);
-        });
-      },
-      [&](std::string_view part) { return fast && Fast(part, on_ids); });
+  const auto on_token = [&](TokenId id, size_t, size_t, std::string_view) {
+    const TokenId ids[PieceCache::kCopied] = {id};
+    on_ids(ids, 1);
+  };
+  const auto on_piece = [&](const Piece& piece) {
+    Words(piece.text, [&](std::string_view word) {
+      const Ids found = Word(word);
+      on_ids(found.data, found.size);
+    });
+  };
+  if (!tokenizer_->simple_) {
+    Walk(text, tokenizer_->needs_places_ ? Places::kReference : Places::kNone, on_token, on_piece);
+    return;
+  }
+  const TokenizerSpec& spec = tokenizer_->spec_;
+  tokenizer_->raw_.Match(text, &raw_parts_);
+  for (const auto& raw : raw_parts_) {
+    if (raw.token) {
+      on_token(raw.token->id, raw.begin, raw.end, {});
+      continue;
+    }
+    constexpr size_t kPart = 32 << 10;
+    for (size_t begin = raw.begin; begin < raw.end;) {
+      const std::string_view rest = text.substr(begin, raw.end - begin);
+      std::string_view part = rest.substr(0, rest.size() > kPart ? SpaceAfterWord(rest, kPart) : rest.size());
+      begin += part.size();
+      if (!spec.normalizer.Leaves(part)) {
+        normal_.Assign(part, 0, Places::kNone);
+        spec.normalizer.Apply(Places::kNone, &normal_, &other_);
+        part = normal_.text;
+      }
+      if (!Fast(part, on_ids)) spec.pre_tokenizer.Split({part}, Places::kNone, on_piece);
+    }
+  }
 }
 
 void Encoder::Encode(std::string_view text, bool add_special_tokens, std::vector<TokenId>* ids) {
   if (add_special_tokens) ids->insert(ids->end(), tokenizer_->prefix_.begin(), tokenizer_->prefix_.end());
-  // Written through a pointer, into room that is made now and then.
+  // Written here without a look at the room that is left but once a run, and moved on when it is full: the vector would
+  // make each of its elements zero first.
   constexpr size_t kRoom = 4096;
-  size_t size = ids->size();
-  TokenId* out = nullptr;
-  TokenId* last = nullptr;  // Room for kInline more is behind it.
-  auto make_room = [&](size_t wanted) {
-    if (out) size = out - ids->data();
-    ids->resize(size + wanted + kRoom);
-    out = ids->data() + size;
-    last = ids->data() + ids->size() - PieceCache::kInline;
+  TokenId some[kRoom + PieceCache::kCopied];
+  size_t size = 0;
+  const auto move_on = [&] {
+    ids->insert(ids->end(), some, some + size);
+    size = 0;
   };
-  make_room(text.size() / 8);
+  ids->reserve(ids->size() + text.size() / 4);
   WalkIds(text, [&](const TokenId* found, size_t count) {
-    if (out + count > last) make_room(count);
-    if (count <= PieceCache::kInline) {
-      std::memcpy(out, found, PieceCache::kInline * sizeof(TokenId));
-    } else {
-      std::memcpy(out, found, count * sizeof(TokenId));
+    if (size + count > kRoom) {
+      move_on();
+      if (count > kRoom) {
+        ids->insert(ids->end(), found, found + count);
+        return;
+      }
     }
-    out += count;
+    if (count <= PieceCache::kCopied) {
+      std::memcpy(some + size, found, PieceCache::kCopied * sizeof(TokenId));
+    } else {
+      std::memcpy(some + size, found, count * sizeof(TokenId));
+    }
+    size += count;
   });
-  ids->resize(out - ids->data());
+  move_on();
   if (add_special_tokens) ids->insert(ids->end(), tokenizer_->suffix_.begin(), tokenizer_->suffix_.end());
 }
 
@@ -284,8 +368,7 @@ void Encoder::Locate(std::string_view text, Places places, OnSpan&& on_span) {
           // The reference does not count what it drops.
           if (places == Places::kExact) at = word_end;
         });
-      },
-      [](std::string_view) { return false; });
+      });
 }
 
 void Encoder::EncodeSpans(std::string_view text, bool add_special_tokens, std::vector<TokenSpan>* spans) {

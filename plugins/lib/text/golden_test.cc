@@ -118,6 +118,22 @@ TEST_P(GoldenTest, CountingInPartsIsCountingTheWhole) {
   }
 }
 
+// Long texts are encoded in parts where only ids are wanted, and whole where places are.
+TEST_P(GoldenTest, LongTextsHaveTheSameIdsWithAndWithoutPlaces) {
+  std::string text;
+  for (size_t i = 0; text.size() < 300'000; ++i) {
+    const GoldenLine& golden = golden_[i * 7919 % golden_.size()];
+    if (golden.text) text += *golden.text + (i % 3 ? " x " : "y");
+  }
+  Encoder encoder(tokenizer_.get());
+  std::vector<TokenId> ids, with;
+  std::vector<TokenSpan> spans;
+  encoder.Encode(text, false, &ids);
+  encoder.EncodeOffsets(text, false, &spans);
+  for (const TokenSpan& span : spans) with.push_back(span.id);
+  EXPECT_EQ(ids, with);
+}
+
 // A megabyte of one thing, which is one piece where nothing cuts it: takes hours where the work is the length's square.
 TEST_P(GoldenTest, LongRunsTakeNoLongerThanOtherText) {
   Encoder encoder(tokenizer_.get());

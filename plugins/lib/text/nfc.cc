@@ -192,31 +192,9 @@ Stability StabilityOf(Form form) {
   return {UnstableFlags(), static_cast<uint8_t>(1 << static_cast<int>(form)), 0x80};
 }
 
-// The first unstable code point at or after `p`, and the last code point before it in `*previous` (`end` if none is).
-const char* FindUnstable(const Stability& stability, const char* p, const char* end, const char** previous) {
-  *previous = end;
+// The first unstable code point at or after `p`; `end` if there is none.
+const char* FindUnstable(const Stability& stability, const char* p, const char* end) {
   while (p < end) {
-    const auto lead = static_cast<unsigned char>(*p);
-    if (lead < stability.first_lead) {
-      if ((lead & 0xc0) != 0x80) *previous = p;  // Else a byte within a character that was passed over.
-      ++p;
-      continue;
-    }
-    int length;
-    const uint32_t c = DecodeUtf8(p, end, &length);
-    if (stability.flags[c] & stability.bit) return p;
-    *previous = p;
-    p += length;
-  }
-  return end;
-}
-
-}  // namespace
-
-bool LooksNormal(Form form, std::string_view text) {
-  const Stability stability = StabilityOf(form);
-  const char* const end = text.data() + text.size();
-  for (const char* p = text.data(); p < end;) {
     // Eight at a time as long as no byte is above 0x7f, or for NFC a lead byte from 0xcc on: such a byte has its two
     // highest bits, and one of the next two or both of the next, set.
     uint64_t eight;
@@ -235,10 +213,17 @@ bool LooksNormal(Form form, std::string_view text) {
       continue;
     }
     int length;
-    if (stability.flags[DecodeUtf8(p, end, &length)] & stability.bit) return false;
+    if (stability.flags[DecodeUtf8(p, end, &length)] & stability.bit) return p;
     p += length;
   }
-  return true;
+  return end;
+}
+
+}  // namespace
+
+bool LooksNormal(Form form, std::string_view text) {
+  const char* const end = text.data() + text.size();
+  return FindUnstable(StabilityOf(form), text.data(), end) == end;
 }
 
 void NormalizeForm(Form form, const NormalText& in, NormalWriter* writer) {
@@ -249,9 +234,15 @@ void NormalizeForm(Form form, const NormalText& in, NormalWriter* writer) {
   std::vector<Transformed> changes;
   const char* p = begin;
   while (p < end) {
-    const char* previous;
-    const char* unstable = FindUnstable(stability, p, end, &previous);
-    const char* from = unstable == end || previous == end ? unstable : previous;
+    const char* unstable = FindUnstable(stability, p, end);
+    const char* from = unstable;
+    if (unstable != end && unstable > p) {  // The character before it takes part.
+      do --from;
+      while (from > p && unstable - from < 4 && (*from & 0xc0) == 0x80);
+      int length;
+      DecodeUtf8(from, end, &length);
+      if (from + length != unstable) from = unstable;  // A byte that is no character.
+    }
     writer->KeepTo(from - begin);
     p = from;
     if (unstable == end) break;

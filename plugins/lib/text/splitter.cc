@@ -12,6 +12,7 @@
 // `\p{N}{1,3}`: all digits together. We follow the reference.
 #include "plugins/lib/text/splitter.h"
 
+#include <algorithm>
 #include <array>
 #include <map>
 #include <string>
@@ -93,13 +94,9 @@ const char* WhiteSpaceEnd(const char* p, const char* end) {
 }
 
 const char* Gpt2End(const char* p, const char* end) {
-  if (*p == '\'' && end - p >= 2) {
-    const char next = p[1];
-    if (next == 's' || next == 't' || next == 'm' || next == 'd') return p + 2;
-    if (end - p >= 3 &&
-        ((next == 'r' && p[2] == 'e') || (next == 'v' && p[2] == 'e') || (next == 'l' && p[2] == 'l'))) {
-      return p + 3;
-    }
+  if (*p == '\'') {
+    const char* contraction = ContractionEnd<SplitterKind::kGpt2>(p, end);
+    if (contraction != p) return contraction;
   }
   const char* q = *p == ' ' ? p + 1 : p;
   if (q < end) {
@@ -110,29 +107,11 @@ const char* Gpt2End(const char* p, const char* end) {
   return WhiteSpaceEnd(p, end);
 }
 
-// The end of a contraction at `p`, in any case; `p` if there is none.
-const char* ContractionEnd(const char* p, const char* end) {
-  if (*p != '\'' || end - p < 2) return p;
-  const char next = static_cast<char>(p[1] | 0x20);
-  if (p[1] >= 'A') {
-    if (next == 's' || next == 't' || next == 'm' || next == 'd') return p + 2;
-    if (end - p >= 3) {
-      const char third = static_cast<char>(p[2] | 0x20);
-      if (p[2] >= 'A' &&
-          ((next == 'r' && third == 'e') || (next == 'v' && third == 'e') || (next == 'l' && third == 'l'))) {
-        return p + 3;
-      }
-    }
-  }
-  if (end - p >= 3 && p[1] == '\xc5' && p[2] == '\xbf') return p + 3;  // U+017F, the long s.
-  return p;
-}
-
 // `digits`: how many go together, 0 for all. `to_end`: white space at the end of the text is one piece.
 template <int digits, bool to_end>
 const char* SuccessorEnd(const char* p, const char* end) {
   if (*p == '\'') {
-    const char* contraction = ContractionEnd(p, end);
+    const char* contraction = ContractionEnd<SplitterKind::kLlama3>(p, end);
     if (contraction != p) return contraction;
   }
   int length;
@@ -210,6 +189,16 @@ const char* PieceEnd(SplitterKind kind, const char* p, const char* end) {
       return SuccessorEnd<0, true>(p, end);
   }
   return end;
+}
+
+size_t SpaceAfterWord(std::string_view text, size_t at) {
+  for (at = text.find(' ', std::max<size_t>(at, 1)); at != std::string_view::npos; at = text.find(' ', at + 1)) {
+    size_t before = at - 1;
+    while (before > 0 && at - before < 4 && (text[before] & 0xc0) == 0x80) --before;
+    int length;
+    if (!(FlagsAt(text.data() + before, text.data() + at, &length) & kSpace)) return at;
+  }
+  return text.size();
 }
 
 const ByteClasses& ByteClasses::Get() {

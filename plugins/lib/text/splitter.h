@@ -8,6 +8,7 @@
 #ifndef EDITD_PLUGINS_LIB_TEXT_SPLITTER_H_
 #define EDITD_PLUGINS_LIB_TEXT_SPLITTER_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string_view>
@@ -32,6 +33,10 @@ std::string_view SplitterName(SplitterKind kind);
 
 // The end of the piece that begins at `p` (p < end).
 const char* PieceEnd(SplitterKind kind, const char* p, const char* end);
+
+// The first place at or after `at` (which is not 0) between a character that is no white space and a space; the text's
+// size if there is none. Every splitter cuts there, wherever the text begins or ends.
+size_t SpaceAfterWord(std::string_view text, size_t at);
 
 }  // namespace editd::text
 

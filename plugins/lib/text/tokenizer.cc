@@ -64,7 +64,7 @@ absl::Status Tokenizer::Build() {
     }
   }
   RETURN_IF_ERROR(BuildLeaves());
-  bpe_.SetMerges(spec_.merges);
+  RETURN_IF_ERROR(bpe_.SetMerges(spec_.merges));
   const auto& steps = spec_.pre_tokenizer.steps();
   for (size_t i = 0; i < steps.size(); ++i) {
     if (steps[i].kind == PreTokenizerStep::kMetaspace && steps[i].scheme == PreTokenizerStep::kFirst) {
@@ -74,6 +74,9 @@ absl::Status Tokenizer::Build() {
   if (steps.size() == 1 && steps[0].kind == PreTokenizerStep::kKnown && !steps[0].prefix_space && spec_.byte_level) {
     only_splitter_ = steps[0].known;
   }
+  simple_ = only_splitter_ >= SplitterKind::kGpt2 && normalized_.empty() &&
+            std::all_of(spec_.normalizer.steps().begin(), spec_.normalizer.steps().end(),
+                        [](const NormalizerStep& step) { return step.kind == NormalizerStep::kForm; });
   cuts_at_metaspaces_ =
       !spec_.byte_level && spec_.vocab_ids.Get(kMetaspace) &&
       std::none_of(spec_.merges.begin(), spec_.merges.end(), [this](const Merge& merge) {
@@ -260,20 +263,28 @@ std::vector<TokenId> Tokenizer::Leaves() const {
   return leaves;
 }
 
-std::vector<TokenId> Tokenizer::Encode(std::string_view text, bool add_special_tokens) const {
-  std::unique_ptr<Encoder> encoder;
+std::unique_ptr<Encoder> Tokenizer::Borrow() const {
   {
     std::lock_guard<std::mutex> lock(mutex_);
     if (!idle_.empty()) {
-      encoder = std::move(idle_.back());
+      std::unique_ptr<Encoder> encoder = std::move(idle_.back());
       idle_.pop_back();
+      return encoder;
     }
   }
-  if (!encoder) encoder = std::make_unique<Encoder>(this);
-  std::vector<TokenId> ids;
-  encoder->Encode(text, add_special_tokens, &ids);
+  return std::make_unique<Encoder>(this);
+}
+
+void Tokenizer::GiveBack(std::unique_ptr<Encoder> encoder) const {
   std::lock_guard<std::mutex> lock(mutex_);
   idle_.push_back(std::move(encoder));
+}
+
+std::vector<TokenId> Tokenizer::Encode(std::string_view text, bool add_special_tokens) const {
+  std::unique_ptr<Encoder> encoder = Borrow();
+  std::vector<TokenId> ids;
+  encoder->Encode(text, add_special_tokens, &ids);
+  GiveBack(std::move(encoder));
   return ids;
 }
 

@@ -23,6 +23,7 @@
 #include "plugins/lib/text/bpe.h"
 #include "plugins/lib/text/flat_table.h"
 #include "plugins/lib/text/normal_text.h"
+#include "plugins/lib/text/shared_pieces.h"
 #include "plugins/lib/text/tokenizer_json.h"
 #include "storage/base/status.h"
 
@@ -80,6 +81,10 @@ class Tokenizer {
   bool byte_level() const { return spec_.byte_level; }
   const Normalizer& normalizer() const { return spec_.normalizer; }
 
+  // An encoder that has been used before, if one is idle; give it back. Any thread may call these.
+  std::unique_ptr<Encoder> Borrow() const;
+  void GiveBack(std::unique_ptr<Encoder> encoder) const;
+
   // `text` must be UTF-8 (CheckUtf8); bytes that are not are encoded as they are, outside of words. Borrows an Encoder,
   // so any thread may call it.
   std::vector<TokenId> Encode(std::string_view text, bool add_special_tokens) const;
@@ -120,13 +125,16 @@ class Tokenizer {
   bool cuts_at_spaces_ = false;
   bool cuts_at_metaspaces_ = false;  // Nothing merges across a place before which is no U+2581 and after which is one.
   SplitterKind only_splitter_ = SplitterKind::kNone;  // All that the pre-tokenizer does.
-  bool needs_places_ = false;                         // Where a text is cut depends on where it is from.
+  bool simple_ = false;  // A splitter of words, and before it only forms of Unicode and added tokens of the raw text.
+  bool needs_places_ = false;  // Where a text is cut depends on where it is from.
 
+  mutable SharedPieces shared_;
   mutable std::mutex mutex_;
   mutable std::vector<std::unique_ptr<Encoder>> idle_;  // Guarded by mutex_.
 };
 
-// Encodes with a cache of pre-tokens, bounded to about 16 MB. Thread-compatible.
+// Encodes with a cache of pre-tokens of its own, below 18 MB (PieceCache::kMostBytes), behind which is the tokenizer's,
+// 8 MB for all encoders. Thread-compatible.
 class Encoder {
  public:
   explicit Encoder(const Tokenizer* tokenizer);  // Not owned; must outlive this.
@@ -149,13 +157,13 @@ class Encoder {
  private:
   class Cache;
 
-  template <typename OnToken, typename OnPiece, typename OnPart>
-  void Walk(std::string_view text, Places places, OnToken&& on_token, OnPiece&& on_piece, OnPart&& on_part);
-  // Calls on_ids(ids, count) for runs of tokens, in order; three may be read at `ids`.
+  template <typename OnToken, typename OnPiece>
+  void Walk(std::string_view text, Places places, OnToken&& on_token, OnPiece&& on_piece);
+  // Calls on_ids(ids, count) for runs of tokens, in order; PieceCache::kCopied may be read at `ids`.
   template <typename OnIds>
   void WalkIds(std::string_view text, OnIds&& on_ids);
-  // The same for valid text that nothing but a splitter cuts; false, and nothing done, if it is not one of the fast
-  // ones.
+  // The same for a text that nothing but a splitter cuts; false, and nothing done, if that is not one of the fast ones
+  // or the text is not UTF-8.
   template <typename OnIds>
   bool Fast(std::string_view text, OnIds&& on_ids);
   template <SplitterKind kind, typename OnIds>
@@ -165,7 +173,8 @@ class Encoder {
   void Words(std::string_view piece, OnWord&& on_word);
   template <typename OnSpan>
   void Locate(std::string_view text, Places places, OnSpan&& on_span);
-  // The tokens of a word; valid until the next call. Three may be read at `data`, however many there are.
+  // The tokens of a word; valid until the next call. PieceCache::kCopied may be read at `data`, however many there
+  // are.
   struct Ids {
     const TokenId* data;
     size_t size;

@@ -1,5 +1,7 @@
 #include "plugins/lib/text/unicode.h"
 
+#include <simdjson.h>
+
 #include <cstring>
 #include <memory>
 
@@ -69,6 +71,7 @@ void AppendUtf8(uint32_t c, std::string* out) {
 }
 
 size_t FirstInvalidUtf8(std::string_view text) {
+  if (simdjson::validate_utf8(text.data(), text.size())) return text.size();
   const auto* begin = reinterpret_cast<const unsigned char*>(text.data());
   const auto* end = begin + text.size();
   const auto* p = begin;
