@@ -142,7 +142,7 @@ absl::Status Evaluate::Load(const pb::EvaluateSpec& spec, Job& job) {
     RETURN_IF_ERROR(LoadSubject(
         {content("config.json"), content("tokenizer.json"), content("editd_id_map.i32"),
          content("tokenizer_config.json"), content("special_tokens_map.json"), model.Attribute("vocab.used")},
-        nn::WeightsOf(model, &job), options, SettingsOf(spec, 1).padding_counts(), &subject));
+        nn::WeightsOf(model), options, SettingsOf(spec, 1).padding_counts(), &subject));
     const uint64_t longest = subject.decoder->config().max_position_embeddings;
     if (spec.context() > longest) {
       return absl::InvalidArgumentError(StrCat("params.context: ", spec.context(), " is more than the ", longest,

@@ -147,7 +147,7 @@ absl::Status GeneratePlugin::Load(const pb::GenerateSpec& spec, Job& job) {
   options.threads = static_cast<int>(job.threads());
   ASSIGN_OR_RETURN(options.gemm, nn::LoadTorchProducts(options.compute));
   if (options.gemm == nullptr) job.Warning("this processor lacks what libtorch's products need; slower ones serve");
-  ASSIGN_OR_RETURN(decoder_, nn::Decoder::Load(config, nn::WeightsOf(model, &job), options));
+  ASSIGN_OR_RETURN(decoder_, nn::Decoder::Load(config, nn::WeightsOf(model), options));
   return absl::OkStatus();
 }
 
@@ -252,7 +252,7 @@ absl::StatusOr<pb::GenerateResult> GeneratePlugin::Run(const pb::GenerateSpec& s
 }  // namespace editd::generate
 
 EDIT_PLUGIN("generate", editd::generate::GeneratePlugin,
-            {.version = "1.0.0",
+            {.version = "1.1.0",
              .summary = "prompts in, text out: chat template, sampling, stop strings",
              .makes_version = false,
              .min_inputs = 1,

@@ -197,8 +197,7 @@ TEST_F(ImportTest, GgufModelsOfEachArchitectureAreTheModelsTheyWere) {
                                        if (found == bytes.end()) return std::nullopt;
                                        return nn::TensorView{*DTypeFromName(run.Tensor(found->first)->dtype()),
                                                              weights.shape(found->first), found->second.data()};
-                                     },
-                                     {}};
+                                     }};
     ASSERT_OK_AND_ASSIGN(const auto decoder, nn::Decoder::Load(config, source, {}));
     nn::HiddenStates hidden;
     const std::vector<std::span<const int32_t>> sequences(golden.ids.begin(), golden.ids.end());

@@ -5,41 +5,26 @@
 // Each folder is a Hugging Face checkpoint with ids.i32, the token ids of sequences, each followed by -1. Writes
 // logits.f32 there: rows of vocab_size, position by position.
 #include <cstdio>
-#include <cstring>
-#include <map>
 
-#include "plugins/lib/formats/safetensors.h"
 #include "plugins/lib/nn/block_gemm_onednn.h"
 #include "plugins/lib/nn/head.h"
-#include "storage/base/file.h"
 #include "storage/base/strings.h"
+#include "tests/model_folder.h"
 
 namespace editd::nn {
 namespace {
 
 absl::Status Run(Compute compute, const std::string& folder) {
-  ASSIGN_OR_RETURN(const std::string config_json, ReadWholeFile(folder + "/config.json"));
-  ASSIGN_OR_RETURN(const DecoderConfig config, ParseDecoderConfig(config_json));
-  ASSIGN_OR_RETURN(const MappedFile file, MappedFile::Open(folder + "/model.safetensors"));
-  ASSIGN_OR_RETURN(const formats::SafetensorsHeader header, formats::ReadSafetensors(file.view(), "model.safetensors"));
-  std::map<std::string, TensorView, std::less<>> tensors;
-  for (const auto& t : header.tensors) tensors[t.name] = {t.dtype, t.shape, file.data() + t.offset};
-  const WeightSource source = {[&](std::string_view name) -> std::optional<TensorView> {
-                                 const auto found = tensors.find(name);
-                                 if (found == tensors.end()) return std::nullopt;
-                                 return found->second;
-                               },
-                               {}};
-  ASSIGN_OR_RETURN(const std::string bytes, ReadWholeFile(folder + "/ids.i32"));
-  std::vector<int32_t> ids(bytes.size() / 4);
-  std::memcpy(ids.data(), bytes.data(), ids.size() * 4);
+  ASSIGN_OR_RETURN(const ModelFolder model, ModelFolder::Open(folder));
+  ASSIGN_OR_RETURN(const std::vector<int32_t> ids, ReadIds(folder + "/ids.i32"));
   std::vector<std::span<const int32_t>> sequences;
   for (size_t begin = 0, i = 0; i < ids.size(); ++i) {
     if (ids[i] >= 0) continue;
     sequences.emplace_back(ids.data() + begin, i - begin);
     begin = i + 1;
   }
-  ASSIGN_OR_RETURN(const auto decoder, Decoder::Load(config, source, {compute, 2, OneDnnBlockGemm(compute)}));
+  ASSIGN_OR_RETURN(const auto decoder,
+                   Decoder::Load(model.config(), model.source(), {compute, 2, OneDnnBlockGemm(compute)}));
   HiddenStates hidden;
   RETURN_IF_ERROR(decoder->Run(sequences, &hidden));
   std::vector<const void*> positions;

@@ -28,30 +28,46 @@ inline BlockGemm PortableBlockGemm(Compute compute) { return Kernels().multiply[
 inline constexpr int64_t kBlockColumns = 48;  // Measured best among 32 to 96.
 inline constexpr int64_t kBlockRows = 64;
 
-// Rows of a stored matrix (out x in), as one or more blocks that compute x W^T.
-class PackedMatrix {
+// A matrix of weights, out x in, where it lies: one tensor, or several of the same width on top of each other. Products
+// of many rows want it packed by blocks of kBlockColumns outputs, in memory that the caller has; products of a few rows
+// read it as it is.
+//
+// Thread-safe: read-only. The tensors' memory must outlive it.
+class WeightMatrix {
  public:
-  PackedMatrix() = default;
-  // `rows[i]` of `source` becomes column i; -1 a column of zeros.
-  static void PackBlock(Compute compute, const TensorView& source, std::span<const int64_t> rows, Buffer* scratch,
-                        uint32_t* out);
-  // Several matrices of the same width on top of each other.
-  PackedMatrix(Compute compute, const std::vector<TensorView>& sources, int threads);
+  WeightMatrix() = default;
+  explicit WeightMatrix(std::vector<TensorView> sources);
 
-  int64_t columns() const { return columns_; }
-  int64_t depth() const { return depth_; }
+  int64_t columns() const { return columns_; }  // Outputs.
+  int64_t depth() const { return depth_; }      // Inputs.
   int64_t blocks() const { return (columns_ + kBlockColumns - 1) / kBlockColumns; }
   int64_t block_columns(int64_t block) const { return std::min(kBlockColumns, columns_ - block * kBlockColumns); }
-  const void* block(int64_t block) const { return data_.As<uint32_t>() + block * units_ * kBlockColumns; }
 
-  // y[m x columns] (+)= x[m x depth] W^T.
-  void Multiply(BlockGemm gemm, int64_t m, const void* x, int64_t ldx, float* y, int64_t ldy, bool add) const;
+  // Bytes of a block, packed.
+  int64_t block_bytes(Compute compute) const { return depth_ * BytesOf(compute) * kBlockColumns; }
+  const void* block(Compute compute, const void* packed, int64_t i) const {
+    return static_cast<const char*>(packed) + i * block_bytes(compute);
+  }
+  // Packs block `block` into block_bytes() at `packed`. Columns beyond block_columns() keep what was there.
+  void Pack(Compute compute, int64_t block, Buffer* scratch, void* packed) const;
+  // y[m x columns] (+)= x[m x depth] W^T, with all blocks packed one after the other.
+  void Multiply(BlockGemm gemm, Compute compute, const void* packed, int64_t m, const void* x, int64_t ldx, float* y,
+                int64_t ldy, bool add) const;
+
+  // Puts x[m x depth], in the compute type, where MultiplyRows of any matrix of this depth reads it.
+  void Arrange(Compute compute, int64_t m, const void* x, Buffer* arranged) const;
+  // Outputs [first, first + count) of x[m x depth] W^T, unpacked: y[m x count]. An output has the same bits whatever m,
+  // first and count; they are not those of Multiply.
+  void MultiplyRows(Compute compute, int64_t first, int64_t count, int64_t m, const Buffer& arranged, float* y,
+                    int64_t ldy) const;
 
  private:
-  int64_t columns_ = 0;  // Outputs.
-  int64_t depth_ = 0;    // Inputs.
-  int64_t units_ = 0;    // 32-bit units of one row.
-  Buffer data_;
+  // f(tensor, its first row, rows, their offset from `first`) for the parts of rows [first, first + count).
+  template <typename F>
+  void ForEachPart(int64_t first, int64_t count, F&& f) const;
+
+  std::vector<TensorView> sources_;
+  int64_t columns_ = 0, depth_ = 0;
 };
 
 }  // namespace editd::nn

@@ -83,8 +83,14 @@ absl::Status Decoder::Run(std::span<const std::span<const int32_t>> sequences, s
     }
   }
 
+  const auto pack = [](const Packing& block, Compute compute) {
+    static thread_local Buffer scratch;
+    block.matrix->Pack(compute, block.block, &scratch, block.out);
+  };
   const int64_t chunks = (rows + kBlockRows - 1) / kBlockRows;
   const int64_t layers = config_.layers;
+  std::vector<Packing> packings = PackingsOf(-1);
+  ForEach(options_.threads, packings.size(), [&](int64_t i) { pack(packings[i], options_.compute); });
   for (int64_t l = 0; l <= layers; ++l) {
     ForEach(options_.threads, chunks, [&](int64_t chunk) {
       static thread_local Scratch scratch;
@@ -108,7 +114,10 @@ absl::Status Decoder::Run(std::span<const std::span<const int32_t>> sequences, s
       }
     });
     if (l == layers) break;
-    ForEach(options_.threads, tasks.size(), [&](int64_t i) {
+    packings = PackingsOf(l);
+    const int64_t attentions = tasks.size();
+    ForEach(options_.threads, attentions + packings.size(), [&](int64_t i) {
+      if (i >= attentions) return pack(packings[i - attentions], options_.compute);
       static thread_local AttentionScratch scratch;
       Attend(config_, config_.attention[l], options_.compute, options_.gemm, MemoryOf(tasks[i].part, l), tasks[i].block,
              &scratch);
@@ -118,6 +127,24 @@ absl::Status Decoder::Run(std::span<const std::span<const int32_t>> sequences, s
     if (part.cache != nullptr) part.cache->length = part.start + static_cast<int64_t>(part.ids.size());
   }
   return absl::OkStatus();
+}
+
+std::vector<Decoder::Packing> Decoder::PackingsOf(int64_t index) {
+  std::vector<Packing> out;
+  const auto add = [&](const WeightMatrix& matrix, Buffer* to) {
+    const int64_t bytes = matrix.block_bytes(options_.compute);
+    to->Reserve(matrix.blocks() * bytes);
+    for (int64_t b = 0; b < matrix.blocks(); ++b) out.push_back({&matrix, b, to->As<char>() + b * bytes});
+  };
+  if (index >= 0) {
+    const DecoderLayer& layer = layers_[index];
+    add(layer.output, &packed_output_);
+    add(layer.gate, &packed_gate_);
+    add(layer.up, &packed_up_);
+    add(layer.down, &packed_down_);
+  }
+  if (index + 1 < config_.layers) add(layers_[index + 1].qkv, &packed_qkv_);
+  return out;
 }
 
 void Decoder::Embed(int32_t id, float* out) const {
@@ -141,7 +168,8 @@ void Decoder::QueriesKeysValues(int64_t index, int64_t first, int64_t rows, Scra
                      config_.rms_norm_eps, compute, scratch->x.As<char>() + i * hidden * bytes);
   }
   float* const wide = scratch->wide.As<float>();
-  layer.qkv.Multiply(options_.gemm, rows, scratch->x.As<void>(), hidden, wide, width, /*add=*/false);
+  layer.qkv.Multiply(options_.gemm, compute, packed_qkv_.As<void>(), rows, scratch->x.As<void>(), hidden, wide, width,
+                     /*add=*/false);
 
   const int rope = config_.attention[index].rope;
   for (int64_t i = 0; i < rows; ++i) {
@@ -168,8 +196,9 @@ void Decoder::QueriesKeysValues(int64_t index, int64_t first, int64_t rows, Scra
   }
 }
 
-void Decoder::AddProduct(const PackedMatrix& matrix, const std::vector<float>& bias, const std::vector<float>& norm,
-                         const void* x, int64_t rows, float* residual, Scratch* scratch) {
+void Decoder::AddProduct(const WeightMatrix& matrix, const void* packed, const std::vector<float>& bias,
+                         const std::vector<float>& norm, const void* x, int64_t rows, float* residual,
+                         Scratch* scratch) {
   const KernelTable& kernels = Kernels();
   const int64_t hidden = config_.hidden_size;
   float* out = residual;
@@ -177,7 +206,8 @@ void Decoder::AddProduct(const PackedMatrix& matrix, const std::vector<float>& b
     scratch->wide.Reserve(kBlockRows * hidden * sizeof(float));
     out = scratch->wide.As<float>();
   }
-  matrix.Multiply(options_.gemm, rows, x, matrix.depth(), out, hidden, /*add=*/norm.empty());
+  matrix.Multiply(options_.gemm, options_.compute, packed, rows, x, matrix.depth(), out, hidden,
+                  /*add=*/norm.empty());
   for (int64_t i = 0; i < rows; ++i) {
     if (!bias.empty()) kernels.add(out + i * hidden, bias.data(), hidden);
     if (norm.empty()) continue;
@@ -193,7 +223,7 @@ void Decoder::OutputAndMlp(int64_t index, int64_t first, int64_t rows, Scratch* 
   const int64_t bytes = BytesOf(compute);
   const int64_t hidden = config_.hidden_size, inner = config_.intermediate_size;
   float* const residual = residual_.As<float>() + first * hidden;
-  AddProduct(layer.output, layer.output_bias, layer.attended_norm,
+  AddProduct(layer.output, packed_output_.As<void>(), layer.output_bias, layer.attended_norm,
              attended_.As<char>() + first * layer.output.depth() * bytes, rows, residual, scratch);
   scratch->x.Reserve(kBlockRows * hidden * bytes);
   char* const x = scratch->x.As<char>();
@@ -211,8 +241,10 @@ void Decoder::OutputAndMlp(int64_t index, int64_t first, int64_t rows, Scratch* 
   const auto activate = config_.activation == Activation::kSilu ? kernels.swiglu : kernels.geglu;
   for (int64_t block = 0; block < layer.gate.blocks(); ++block) {
     const int64_t column = block * kBlockColumns, columns = layer.gate.block_columns(block);
-    options_.gemm(rows, columns, hidden, x, hidden, layer.gate.block(block), kBlockColumns, gate, kBlockColumns, false);
-    options_.gemm(rows, columns, hidden, x, hidden, layer.up.block(block), kBlockColumns, up, kBlockColumns, false);
+    options_.gemm(rows, columns, hidden, x, hidden, layer.gate.block(compute, packed_gate_.As<void>(), block),
+                  kBlockColumns, gate, kBlockColumns, false);
+    options_.gemm(rows, columns, hidden, x, hidden, layer.up.block(compute, packed_up_.As<void>(), block),
+                  kBlockColumns, up, kBlockColumns, false);
     for (int64_t i = 0; i < rows; ++i) {
       float* const g = gate + i * kBlockColumns;
       float* const u = up + i * kBlockColumns;
@@ -223,7 +255,7 @@ void Decoder::OutputAndMlp(int64_t index, int64_t first, int64_t rows, Scratch* 
       activate(g, u, columns, compute, act + (i * inner + column) * bytes);
     }
   }
-  AddProduct(layer.down, layer.down_bias, layer.mlp_out_norm, act, rows, residual, scratch);
+  AddProduct(layer.down, packed_down_.As<void>(), layer.down_bias, layer.mlp_out_norm, act, rows, residual, scratch);
 }
 
 }  // namespace editd::nn

@@ -13,6 +13,9 @@
 // the next layer's first part. Two meetings of the threads a layer; nothing wider than a chunk is ever stored but the
 // residual stream, queries, keys, values and what attention gives.
 //
+// Weights are read where they lie. Products of many rows want them packed (block_gemm.h): the matrices of the next two
+// halves are packed beside attention, which needs none, always into the same memory.
+//
 // Thread-compatible: one call of Run at a time.
 #ifndef EDITD_PLUGINS_LIB_NN_DECODER_H_
 #define EDITD_PLUGINS_LIB_NN_DECODER_H_
@@ -48,7 +51,7 @@ struct DecoderLayer {
   std::vector<float> attended_norm, mlp_out_norm;  // On what they give (output_norms).
   std::vector<float> query_norm, key_norm;
   std::vector<float> qkv_bias, output_bias, gate_bias, up_bias, down_bias;
-  PackedMatrix qkv, output, gate, up, down;
+  WeightMatrix qkv, output, gate, up, down;
 };
 
 // Final hidden states (after the last norm) in the compute type: what the head multiplies.
@@ -66,7 +69,8 @@ struct HiddenStates {
 
 class Decoder {
  public:
-  // Reads the weights. Errors name the tensor that is missing or has another shape or type.
+  // Looks the weights up and reads norms and biases; matrices stay where they are and must outlive the decoder. Errors
+  // name the tensor that is missing or has another shape or type.
   static absl::StatusOr<std::unique_ptr<Decoder>> Load(const DecoderConfig& config, const WeightSource& weights,
                                                        const DecoderOptions& options);
 
@@ -83,8 +87,8 @@ class Decoder {
   Compute compute() const { return options_.compute; }
   int threads() const { return options_.threads; }
   BlockGemm gemm() const { return options_.gemm; }
-  // The matrix that makes logits of hidden states, where it lies: vocab_size x hidden_size.
-  const TensorView& head() const { return head_; }
+  // The matrix that makes logits of hidden states: vocab_size x hidden_size.
+  const WeightMatrix& head() const { return head_; }
   const DecoderLayer& layer(int64_t i) const { return layers_[i]; }
   const std::vector<float>& final_norm() const { return final_norm_; }
   // Writes the residual stream's first state of a token: hidden_size floats.
@@ -93,6 +97,12 @@ class Decoder {
  private:
   struct Scratch {
     Buffer x, wide, gate, up, act;
+  };
+  // A block to pack, and where to.
+  struct Packing {
+    const WeightMatrix* matrix;
+    int64_t block;
+    void* out;
   };
   // A sequence of the batch at work.
   struct Part {
@@ -115,15 +125,18 @@ class Decoder {
 
   absl::Status Lay(std::span<const std::span<const int32_t>> sequences, std::span<KeyValueCache* const> caches);
   KeyValues& MemoryOf(int64_t part, int64_t layer);
+  // The blocks of layer `index`'s output and MLP, and of the next one's queries, keys and values; -1: the latter alone.
+  std::vector<Packing> PackingsOf(int64_t index);
   void QueriesKeysValues(int64_t layer, int64_t first, int64_t rows, Scratch* scratch);
   void OutputAndMlp(int64_t layer, int64_t first, int64_t rows, Scratch* scratch);
   // residual += x W^T + bias, which is normed before it is added if there is a norm.
-  void AddProduct(const PackedMatrix& matrix, const std::vector<float>& bias, const std::vector<float>& norm,
-                  const void* x, int64_t rows, float* residual, Scratch* scratch);
+  void AddProduct(const WeightMatrix& matrix, const void* packed, const std::vector<float>& bias,
+                  const std::vector<float>& norm, const void* x, int64_t rows, float* residual, Scratch* scratch);
 
   DecoderConfig config_;
   DecoderOptions options_;
-  TensorView embedding_, head_;
+  TensorView embedding_;
+  WeightMatrix head_;
   float embedding_scale_ = 1;
   std::vector<float> final_norm_;
   std::vector<DecoderLayer> layers_;
@@ -136,6 +149,8 @@ class Decoder {
   Buffer residual_;                  // rows x hidden, float32
   Buffer queries_;                   // rows x (heads * head_dim), compute type
   Buffer attended_;                  // rows x (heads * head_dim), compute type
+  // Of the layer at work, packed.
+  Buffer packed_qkv_, packed_output_, packed_gate_, packed_up_, packed_down_;
 };
 
 }  // namespace editd::nn

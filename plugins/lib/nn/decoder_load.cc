@@ -48,10 +48,11 @@ absl::Status Decoder::ReadWeights(const WeightSource& weights) {
   }
   const std::vector<int64_t> table = {config_.vocab_size, config_.hidden_size};
   ASSIGN_OR_RETURN(embedding_, RequireTensor(weights, prefix + "embed_tokens.weight", table));
-  head_ = embedding_;
+  TensorView head_view = embedding_;
   if (!config_.tied) {
-    ASSIGN_OR_RETURN(head_, RequireTensor(weights, head, table));
+    ASSIGN_OR_RETURN(head_view, RequireTensor(weights, head, table));
   }
+  head_ = WeightMatrix({head_view});
   RETURN_IF_ERROR(ReadNorm(weights, prefix + "norm.weight", config_.hidden_size, &final_norm_));
   if (weights.find(StrCat(prefix, "layers.", config_.layers, ".input_layernorm.weight")).has_value()) {
     return absl::InvalidArgumentError(
@@ -78,29 +79,25 @@ absl::Status Decoder::ReadLayer(const WeightSource& weights, const std::string& 
   const int64_t hidden = config_.hidden_size, inner = config_.intermediate_size;
   const int64_t queries = config_.heads * config_.head_dim, keys = config_.kv_heads * config_.head_dim;
 
-  // Packs matrices of one width, one below the other, and lets go of the mapped bytes.
-  const auto pack = [&](const std::vector<std::pair<std::string, int64_t>>& parts, int64_t width,
-                        PackedMatrix* out) -> absl::Status {
+  // Matrices of one width, one below the other.
+  const auto find = [&](const std::vector<std::pair<std::string, int64_t>>& parts, int64_t width,
+                        WeightMatrix* out) -> absl::Status {
     std::vector<TensorView> views;
     for (const auto& [name, rows] : parts) {
       views.emplace_back();
       ASSIGN_OR_RETURN(views.back(), RequireTensor(weights, name, {rows, width}));
     }
-    *out = PackedMatrix(options_.compute, views, options_.threads);
-    for (const TensorView& view : views) {
-      const size_t bytes = view.shape[0] * view.shape[1] * DTypeBytes(view.dtype);
-      if (weights.release) weights.release(view.data, bytes);
-    }
+    *out = WeightMatrix(std::move(views));
     return absl::OkStatus();
   };
-  RETURN_IF_ERROR(pack({{attention + "q_proj.weight", queries},
+  RETURN_IF_ERROR(find({{attention + "q_proj.weight", queries},
                         {attention + "k_proj.weight", keys},
                         {attention + "v_proj.weight", keys}},
                        hidden, &layer->qkv));
-  RETURN_IF_ERROR(pack({{attention + "o_proj.weight", hidden}}, queries, &layer->output));
-  RETURN_IF_ERROR(pack({{mlp + "gate_proj.weight", inner}}, hidden, &layer->gate));
-  RETURN_IF_ERROR(pack({{mlp + "up_proj.weight", inner}}, hidden, &layer->up));
-  RETURN_IF_ERROR(pack({{mlp + "down_proj.weight", hidden}}, inner, &layer->down));
+  RETURN_IF_ERROR(find({{attention + "o_proj.weight", hidden}}, queries, &layer->output));
+  RETURN_IF_ERROR(find({{mlp + "gate_proj.weight", inner}}, hidden, &layer->gate));
+  RETURN_IF_ERROR(find({{mlp + "up_proj.weight", inner}}, hidden, &layer->up));
+  RETURN_IF_ERROR(find({{mlp + "down_proj.weight", hidden}}, inner, &layer->down));
 
   RETURN_IF_ERROR(ReadNorm(weights, prefix + "input_layernorm.weight", hidden, &layer->input_norm));
   if (config_.output_norms) {

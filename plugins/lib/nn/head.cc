@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <numeric>
 
 #include "plugins/lib/nn/parallel.h"
 
@@ -24,18 +23,15 @@ Buffer Gather(const Decoder& decoder, std::span<const void* const> positions) {
   return out;
 }
 
-// One group of columns, packed, and what it gives for a chunk of positions.
+// One group of columns, packed, and what it gives for a chunk of positions. `first`: a multiple of kBlockColumns.
 class Group {
  public:
-  Group(const Decoder& decoder, std::span<const int64_t> rows) : decoder_(decoder), columns_(rows.size()) {
-    units_ = decoder.config().hidden_size * BytesOf(decoder.compute()) / 4;
+  Group(const Decoder& decoder, int64_t first, int64_t columns) : decoder_(decoder), columns_(columns) {
     const int64_t blocks = (columns_ + kBlockColumns - 1) / kBlockColumns;
-    packed_.Reserve(blocks * kBlockColumns * units_ * 4);
+    const int64_t bytes = decoder.head().block_bytes(decoder.compute());
+    packed_.Reserve(blocks * bytes);
     for (int64_t b = 0; b < blocks; ++b) {
-      const int64_t first = b * kBlockColumns;
-      PackedMatrix::PackBlock(decoder.compute(), decoder.head(),
-                              rows.subspan(first, std::min(kBlockColumns, columns_ - first)), &scratch_,
-                              packed_.As<uint32_t>() + first * units_);
+      decoder.head().Pack(decoder.compute(), first / kBlockColumns + b, &scratch_, packed_.As<char>() + b * bytes);
     }
     logits_.Reserve(kBlockRows * stride() * sizeof(float));
   }
@@ -43,10 +39,11 @@ class Group {
   // Logits of `count` gathered positions from `first` on; row i at row(i).
   void Multiply(const Buffer& gathered, int64_t first, int64_t count) {
     const int64_t hidden = decoder_.config().hidden_size;
-    const char* const x = gathered.As<char>() + first * units_ * 4;
+    const char* const x = gathered.As<char>() + first * hidden * BytesOf(decoder_.compute());
     for (int64_t c = 0; c < columns_; c += kBlockColumns) {
       decoder_.gemm()(count, std::min(kBlockColumns, columns_ - c), hidden, x, hidden,
-                      packed_.As<uint32_t>() + c * units_, kBlockColumns, logits_.As<float>() + c, stride(), false);
+                      decoder_.head().block(decoder_.compute(), packed_.As<void>(), c / kBlockColumns), kBlockColumns,
+                      logits_.As<float>() + c, stride(), false);
     }
     const double cap = decoder_.config().logit_cap;
     for (int64_t i = 0; cap > 0 && i < count; ++i) {
@@ -59,7 +56,7 @@ class Group {
   int64_t stride() const { return columns_ / 32 * 32 + 48; }  // An odd number of cache lines.
 
   const Decoder& decoder_;
-  int64_t columns_, units_;
+  int64_t columns_;
   Buffer packed_, logits_, scratch_;
 };
 
@@ -99,13 +96,11 @@ std::vector<Score> ScoreTargets(const Decoder& decoder, std::span<const Position
   std::vector<const void*> hidden(count);
   for (int64_t i = 0; i < count; ++i) hidden[i] = positions[i].hidden;
   const Buffer gathered = Gather(decoder, hidden);
-  std::vector<int64_t> all(rows);
-  std::iota(all.begin(), all.end(), 0);
   const int64_t groups = GroupCount(decoder, rows);
   std::vector<ExpSum> parts(groups * count);
   std::vector<float> target_logit(count);
   ForEachGroup(decoder, rows, [&](int64_t g, int64_t column, int64_t columns) {
-    Group group(decoder, std::span(all).subspan(column, columns));
+    Group group(decoder, column, columns);
     for (int64_t first = 0; first < count; first += kBlockRows) {
       const int64_t height = std::min(kBlockRows, count - first);
       group.Multiply(gathered, first, height);
@@ -129,10 +124,8 @@ void LogitsInto(const Decoder& decoder, std::span<const void* const> positions, 
                 int64_t stride) {
   const int64_t count = positions.size();
   const Buffer gathered = Gather(decoder, positions);
-  std::vector<int64_t> all(rows);
-  std::iota(all.begin(), all.end(), 0);
   ForEachGroup(decoder, rows, [&](int64_t, int64_t column, int64_t columns) {
-    Group group(decoder, std::span(all).subspan(column, columns));
+    Group group(decoder, column, columns);
     for (int64_t first = 0; first < count; first += kBlockRows) {
       const int64_t height = std::min(kBlockRows, count - first);
       group.Multiply(gathered, first, height);

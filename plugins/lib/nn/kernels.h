@@ -15,6 +15,10 @@ namespace editd::nn {
 enum class Compute : int { kF32, kBF16 };
 inline constexpr int64_t BytesOf(Compute compute) { return compute == Compute::kF32 ? 4 : 2; }
 
+// The type that weights are stored in.
+enum class Stored : int { kF32, kBF16, kF16 };
+inline constexpr int64_t BytesOf(Stored stored) { return stored == Stored::kF32 ? 4 : 2; }
+
 // What a part of a row of logits gives for its soft-max: sum = sum of exp(x - max).
 struct ExpSum {
   float max;
@@ -63,10 +67,18 @@ struct KernelTable {
   float (*difference_sum)(const float* a, const float* b, int64_t n);  // Of b - a.
   PairSums (*pair_sums)(const float* a, const float* b, const float* exp_a, const float* exp_b, int64_t n,
                         PairScales scales);
-  // Turns `columns` rows of k elements (32-bit units; the compute type's pairs for bf16) into units x stride: what
-  // BlockGemm reads. Columns up to `stride` become zero.
-  void (*transpose_units)(const uint32_t* rows, int64_t columns, int64_t units, int64_t stride, uint32_t* out);
+  // Elements as floats. `in` may have any alignment.
+  void (*widen)(Stored stored, const void* in, int64_t n, float* out);
+  // Turns `columns` rows of `units` (32 bits: the compute type's pairs for bf16) one after the other, of any alignment,
+  // into columns of out, which is units x stride: what BlockGemm reads.
+  void (*transpose_units)(const void* rows, int64_t columns, int64_t units, int64_t stride, uint32_t* out);
   BlockGemm multiply[2];  // By Compute.
+  // m rows of x (k elements in the compute type) as `dot` reads them: 2 * m * (k, to a multiple of 32) floats.
+  void (*arrange)(Compute compute, const void* x, int64_t m, int64_t k, float* out);
+  // y[i * ldy + r] = sum of x[i][l] * w[r * k + l]: products with rows of a matrix where they lie, of any alignment.
+  // `x` is arranged. `compute` bf16: weights are rounded to it, as x was. An element does not depend on m or rows.
+  void (*dot)(Stored stored, Compute compute, const void* w, int64_t rows, int64_t k, const float* x, int64_t m,
+              float* y, int64_t ldy);
 };
 
 const KernelTable& Kernels();

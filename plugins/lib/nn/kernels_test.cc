@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <random>
 #include <vector>
@@ -159,11 +160,31 @@ TEST_P(EachTable, RotationAndTransposition) {
       EXPECT_NEAR(x[half + i], before[half + i] * cosine[i] + before[i] * sine[i], 1e-6);
     }
   }
-  std::vector<uint32_t> rows(41 * 37), out(37 * 48, 9);
+  std::vector<uint32_t> rows(41 * 37), out(37 * 48, 9);  // Tiles, and what is left of both sides.
   for (size_t i = 0; i < rows.size(); ++i) rows[i] = i;
   kernels_->transpose_units(rows.data(), 41, 37, 48, out.data());
   for (int64_t u = 0; u < 37; ++u) {
-    for (int64_t c = 0; c < 48; ++c) ASSERT_EQ(out[u * 48 + c], c < 41 ? c * 37 + u : 0);
+    for (int64_t c = 0; c < 48; ++c) ASSERT_EQ(out[u * 48 + c], c < 41 ? c * 37 + u : 9);
+  }
+}
+
+TEST_P(EachTable, WidensEveryHalf) {
+  std::vector<uint16_t> half(1 << 16);
+  for (size_t i = 0; i < half.size(); ++i) half[i] = i;
+  std::vector<float> out(half.size());
+  const auto bits = [](float value) { return std::bit_cast<uint32_t>(value); };
+  // Twice, the second time as a tail.
+  for (const size_t count : {half.size(), half.size() - 3}) {
+    kernels_->widen(Stored::kF16, half.data(), count, out.data());
+    for (size_t i = 0; i < count; ++i) {
+      if (std::isnan(HalfToFloat(half[i]))) {
+        ASSERT_TRUE(std::isnan(out[i])) << i;
+      } else {
+        ASSERT_EQ(bits(out[i]), bits(HalfToFloat(half[i]))) << i;
+      }
+    }
+    kernels_->widen(Stored::kBF16, half.data(), count, out.data());
+    for (size_t i = 0; i < count; ++i) ASSERT_EQ(bits(out[i]), i << 16) << i;
   }
 }
 

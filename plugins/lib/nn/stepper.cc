@@ -13,11 +13,6 @@ constexpr int64_t kStep = 32;  // Products over positions go by multiples of thi
 constexpr int kSpins = 4000;   // Some tens of microseconds.
 constexpr int kPhases = 5;     // Of a layer: projections, attention, output, MLP in, MLP out.
 
-TensorView FirstRows(TensorView matrix, int64_t rows) {
-  matrix.shape[0] = std::min(matrix.shape[0], rows);
-  return matrix;
-}
-
 int ThreadsFor(const Decoder& decoder) {
   constexpr int64_t kWorthMeeting = 1 << 18;  // Weights of a layer.
   const int64_t weights = decoder.config().hidden_size * decoder.config().intermediate_size * 3;
@@ -59,30 +54,32 @@ class Stepper::Barrier {
 };
 
 struct Stepper::Own {
-  Buffer residual, x, queries, scores, weights, result, gate, up;
+  Buffer residual, x, arranged, queries, scores, weights, result, gate, up;
 };
 
 Stepper::Stepper(const Decoder* decoder, int64_t rows, int threads)
     : decoder_(*decoder),
       gemm_(PortableBlockGemm(decoder->compute())),
       threads_(threads > 0 ? threads : ThreadsFor(*decoder)),
-      head_(decoder->compute(), {FirstRows(decoder->head(), rows)}, decoder->threads()),
+      rows_(std::min(rows, decoder->head().columns())),
       taken_(decoder->config().layers * kPhases + 1) {}
 
-void Stepper::Product(const PackedMatrix& matrix, int64_t count, const void* x, float* y, int64_t ldy, int phase) {
+void Stepper::Product(const WeightMatrix& matrix, int64_t count, const void* x, float* y, int64_t ldy, int phase,
+                      Own* own) {
+  matrix.Arrange(decoder_.compute(), count, x, &own->arranged);
   for (int64_t b = Take(phase); b < matrix.blocks(); b = Take(phase)) {
-    gemm_(count, matrix.block_columns(b), matrix.depth(), x, matrix.depth(), matrix.block(b), kBlockColumns,
-          y + b * kBlockColumns, ldy, false);
+    matrix.MultiplyRows(decoder_.compute(), b * kBlockColumns, matrix.block_columns(b), count, own->arranged,
+                        y + b * kBlockColumns, ldy);
   }
 }
 
-void Stepper::Head(int64_t count, const void* x, float* logits, int phase) {
+void Stepper::Head(int64_t count, const void* x, float* logits, int phase, Own* own) {
   const float cap = static_cast<float>(decoder_.config().logit_cap);
-  for (int64_t b = Take(phase); b < head_.blocks(); b = Take(phase)) {
-    float* const to = logits + b * kBlockColumns;
-    gemm_(count, head_.block_columns(b), head_.depth(), x, head_.depth(), head_.block(b), kBlockColumns, to, rows(),
-          false);
-    for (int64_t i = 0; cap > 0 && i < count; ++i) Kernels().soft_cap(to + i * rows(), head_.block_columns(b), cap);
+  decoder_.head().Arrange(decoder_.compute(), count, x, &own->arranged);
+  for (int64_t r = Take(phase) * kBlockColumns; r < rows(); r = Take(phase) * kBlockColumns) {
+    const int64_t columns = std::min(kBlockColumns, rows() - r);
+    decoder_.head().MultiplyRows(decoder_.compute(), r, columns, count, own->arranged, logits + r, rows());
+    for (int64_t i = 0; cap > 0 && i < count; ++i) Kernels().soft_cap(logits + i * rows() + r, columns, cap);
   }
 }
 
@@ -131,7 +128,10 @@ void Stepper::Logits(std::span<const void* const> hidden, float* logits) {
     Buffer x(count * width);
     for (int64_t i = 0; i < count; ++i) std::memcpy(x.As<char>() + i * width, hidden[first + i], width);
     taken_[0].store(0, std::memory_order_relaxed);
-    ForEach(threads_, threads_, [&](int64_t) { Head(count, x.As<void>(), logits + first * rows(), 0); });
+    ForEach(threads_, threads_, [&](int64_t) {
+      static thread_local Own own;
+      Head(count, x.As<void>(), logits + first * rows(), 0, &own);
+    });
   }
 }
 
@@ -175,23 +175,24 @@ void Stepper::Work(std::span<const Entry> entries, float* logits, Own* own, Barr
   for (int64_t l = 0; l < config.layers; ++l) {
     const DecoderLayer& layer = decoder_.layer(l);
     normed(layer.input_norm);
-    Product(layer.qkv, count, x, wide_.As<float>(), width, phase++);
+    Product(layer.qkv, count, x, wide_.As<float>(), width, phase++, own);
     barrier->Meet();
     for (int64_t t = Take(phase); t < count * config.kv_heads; t = Take(phase)) {
       Attend(entries[t / config.kv_heads], t / config.kv_heads, l, t % config.kv_heads, own);
     }
     ++phase;
     barrier->Meet();
-    Product(layer.output, count, attended_.As<void>(), out_.As<float>(), hidden, phase++);
+    Product(layer.output, count, attended_.As<void>(), out_.As<float>(), hidden, phase++, own);
     barrier->Meet();
     NormedAdd(layer.output_bias, layer.attended_norm, count, own);
     normed(layer.mlp_norm);
     float* const gate = own->gate.As<float>();
     float* const up = own->up.As<float>();
+    layer.gate.Arrange(compute, count, x, &own->arranged);
     for (int64_t b = Take(phase); b < layer.gate.blocks(); b = Take(phase)) {
       const int64_t column = b * kBlockColumns, columns = layer.gate.block_columns(b);
-      gemm_(count, columns, hidden, x, hidden, layer.gate.block(b), kBlockColumns, gate, kBlockColumns, false);
-      gemm_(count, columns, hidden, x, hidden, layer.up.block(b), kBlockColumns, up, kBlockColumns, false);
+      layer.gate.MultiplyRows(compute, column, columns, count, own->arranged, gate, kBlockColumns);
+      layer.up.MultiplyRows(compute, column, columns, count, own->arranged, up, kBlockColumns);
       for (int64_t i = 0; i < count; ++i) {
         float* const g = gate + i * kBlockColumns;
         float* const u = up + i * kBlockColumns;
@@ -204,12 +205,12 @@ void Stepper::Work(std::span<const Entry> entries, float* logits, Own* own, Barr
     }
     ++phase;
     barrier->Meet();
-    Product(layer.down, count, act_.As<void>(), out_.As<float>(), hidden, phase++);
+    Product(layer.down, count, act_.As<void>(), out_.As<float>(), hidden, phase++, own);
     barrier->Meet();
     NormedAdd(layer.down_bias, layer.mlp_out_norm, count, own);
   }
   normed(decoder_.final_norm());
-  Head(count, x, logits, phase);
+  Head(count, x, logits, phase, own);
 }
 
 // One key head and the query heads that share it: norms, rotation, the new key and value, attention. The heads are the

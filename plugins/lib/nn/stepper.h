@@ -1,9 +1,9 @@
 // Decoding: one more token of each of a few sequences, and the logits that follow.
 //
-// A step reads every weight once and computes little, so memory sets its pace: matrices are walked block by block by
-// whichever thread is free, with the plain vector kernels, which stream as fast as the memory gives. The threads meet
-// five times a layer, at a barrier that spins for a while before it sleeps. Each keeps the residual stream for
-// itself, so nobody waits for a sum that another makes.
+// A step reads every weight once and computes little, so memory sets its pace: matrices are walked where they lie, some
+// rows at a time by whichever thread is free, with the plain vector kernels, which stream as fast as the memory gives.
+// The threads meet five times a layer, at a barrier that spins for a while before it sleeps. Each keeps the residual
+// stream for itself, so nobody waits for a sum that another makes.
 //
 // The layers are the decoder's own (DecoderLayer), with all that a family's config can say. A sequence's logits have
 // the same bits whatever steps beside it and on however many threads. They are not those of Decoder::Run to the last
@@ -24,9 +24,8 @@ namespace editd::nn {
 
 class Stepper {
  public:
-  // Logits are those of the head's first `rows` rows: rows after them are padding. The head is packed once more beside
-  // the decoder, which must outlive this. Threads: 0 means the decoder's, or one if the layers are so small that
-  // meeting would take longer than the work.
+  // Logits are those of the head's first `rows` rows: rows after them are padding. The decoder must outlive this.
+  // Threads: 0 means the decoder's, or one if the layers are so small that meeting would take longer than the work.
   Stepper(const Decoder* decoder, int64_t rows, int threads = 0);
 
   struct Entry {
@@ -38,8 +37,7 @@ class Stepper {
   // The logits of final hidden states, as Run gives them: what follows a prompt.
   void Logits(std::span<const void* const> hidden, float* logits);
 
-  int64_t rows() const { return head_.columns(); }
-  int64_t bytes() const { return head_.columns() * head_.depth() * BytesOf(decoder_.compute()); }
+  int64_t rows() const { return rows_; }
 
  private:
   // Waits until all threads of the step are there.
@@ -49,15 +47,15 @@ class Stepper {
   void Work(std::span<const Entry> entries, float* logits, Own* own, Barrier* barrier);
   void Attend(const Entry& entry, int64_t row, int64_t layer, int64_t kv_head, Own* own);
   void NormedAdd(const std::vector<float>& bias, const std::vector<float>& norm, int64_t count, Own* own);
-  void Product(const PackedMatrix& matrix, int64_t count, const void* x, float* y, int64_t ldy, int phase);
-  void Head(int64_t count, const void* x, float* logits, int phase);
+  void Product(const WeightMatrix& matrix, int64_t count, const void* x, float* y, int64_t ldy, int phase, Own* own);
+  void Head(int64_t count, const void* x, float* logits, int phase, Own* own);
   // The next piece of a phase that nobody has taken.
   int64_t Take(int phase) { return taken_[phase].fetch_add(1, std::memory_order_relaxed); }
 
   const Decoder& decoder_;
   const BlockGemm gemm_;
   const int threads_;
-  PackedMatrix head_;
+  const int64_t rows_;
   Rotations rotations_;
   std::vector<std::atomic<int64_t>> taken_;                // By phase.
   std::vector<std::vector<const RotationTable*>> tables_;  // By entry and rope.

@@ -118,11 +118,10 @@ class WeightsFromNames {
 
   WeightSource source() const {
     return {.find = [this](std::string_view name) -> std::optional<TensorView> {
-              const auto found = shapes_.find(std::string(name));
-              if (found == shapes_.end()) return std::nullopt;
-              return TensorView{dtype_, found->second, bytes_.at(found->first).data()};
-            },
-            .release = {}};
+      const auto found = shapes_.find(std::string(name));
+      if (found == shapes_.end()) return std::nullopt;
+      return TensorView{dtype_, found->second, bytes_.at(found->first).data()};
+    }};
   }
 
  private:

@@ -1,7 +1,5 @@
 #include "plugins/lib/nn/weights.h"
 
-#include <cstring>
-
 #include "storage/base/strings.h"
 
 namespace editd::nn {
@@ -33,16 +31,8 @@ absl::StatusOr<TensorView> RequireTensor(const WeightSource& source, const std::
 }
 
 void ReadFloats(const TensorView& tensor, int64_t first, int64_t count, float* out) {
-  if (tensor.dtype == DType::kF32) {
-    std::memcpy(out, static_cast<const float*>(tensor.data) + first, count * sizeof(float));
-    return;
-  }
-  const uint16_t* in = static_cast<const uint16_t*>(tensor.data) + first;
-  if (tensor.dtype == DType::kBF16) {
-    for (int64_t i = 0; i < count; ++i) out[i] = BFloat16ToFloat(in[i]);
-  } else {
-    for (int64_t i = 0; i < count; ++i) out[i] = HalfToFloat(in[i]);
-  }
+  const Stored stored = StoredAs(tensor.dtype);
+  Kernels().widen(stored, static_cast<const char*>(tensor.data) + first * BytesOf(stored), count, out);
 }
 
 std::vector<float> ReadAllFloats(const TensorView& tensor) {

@@ -1,7 +1,6 @@
 // Weights as they lie in memory: named tensors, read-only, mapped by whoever owns them.
 //
-// The decoder reads each matrix once, into blocks laid out for its multiplications (block_gemm.h), and tells the owner
-// that the mapped bytes are not needed any more; only the embedding is read where it lies, row by row.
+// The decoder keeps no copy of a matrix: the bytes must stay where they are as long as it lives.
 #ifndef EDITD_PLUGINS_LIB_NN_WEIGHTS_H_
 #define EDITD_PLUGINS_LIB_NN_WEIGHTS_H_
 
@@ -13,6 +12,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "plugins/lib/nn/kernels.h"
 #include "storage/base/dtype.h"
 
 namespace editd::nn {
@@ -26,9 +26,12 @@ struct TensorView {
 struct WeightSource {
   // The tensor of that name, or nothing.
   std::function<std::optional<TensorView>(std::string_view name)> find;
-  // The bytes are not needed soon. May be empty.
-  std::function<void(const void* data, size_t size)> release;
 };
+
+// Of a type that RequireTensor lets through.
+inline Stored StoredAs(DType dtype) {
+  return dtype == DType::kF32 ? Stored::kF32 : dtype == DType::kBF16 ? Stored::kBF16 : Stored::kF16;
+}
 
 // The tensor `name`, F32, F16 or BF16, of exactly `shape`. Errors name the tensor.
 absl::StatusOr<TensorView> RequireTensor(const WeightSource& source, const std::string& name,

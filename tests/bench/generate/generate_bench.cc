@@ -7,15 +7,12 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
-#include <cstring>
-#include <map>
 
-#include "plugins/lib/formats/safetensors.h"
 #include "plugins/lib/nn/block_gemm_onednn.h"
 #include "plugins/lib/nn/stepper.h"
-#include "storage/base/file.h"
 #include "storage/base/memory.h"
 #include "storage/base/strings.h"
+#include "tests/model_folder.h"
 
 namespace editd::nn {
 namespace {
@@ -33,29 +30,16 @@ absl::Status Run(char** argv) {
   const std::string folder = argv[1];
   const Compute compute = std::string_view(argv[3]) == "bf16" ? Compute::kBF16 : Compute::kF32;
   const int64_t tokens = std::atoll(argv[4]), batch = std::atoll(argv[5]);
-  ASSIGN_OR_RETURN(const std::string config_json, ReadWholeFile(folder + "/config.json"));
-  ASSIGN_OR_RETURN(const DecoderConfig config, ParseDecoderConfig(config_json));
-  ASSIGN_OR_RETURN(const MappedFile file, MappedFile::Open(folder + "/model.safetensors"));
-  ASSIGN_OR_RETURN(const formats::SafetensorsHeader header, formats::ReadSafetensors(file.view(), "model.safetensors"));
-  std::map<std::string, TensorView, std::less<>> tensors;
-  for (const auto& t : header.tensors) tensors[t.name] = {t.dtype, t.shape, file.data() + t.offset};
-  const WeightSource source = {[&](std::string_view name) -> std::optional<TensorView> {
-                                 const auto found = tensors.find(name);
-                                 if (found == tensors.end()) return std::nullopt;
-                                 return found->second;
-                               },
-                               MappedFile::Drop};
-  ASSIGN_OR_RETURN(const std::string bytes, ReadWholeFile(argv[2]));
-  std::vector<int32_t> ids(bytes.size() / 4);
-  std::memcpy(ids.data(), bytes.data(), ids.size() * 4);
+  ASSIGN_OR_RETURN(const ModelFolder model, ModelFolder::Open(folder));
+  ASSIGN_OR_RETURN(const std::vector<int32_t> ids, ReadIds(argv[2]));
 
   const auto begun = Clock::now();
-  ASSIGN_OR_RETURN(const auto decoder,
-                   Decoder::Load(config, source, {compute, std::atoi(argv[6]), OneDnnBlockGemm(compute)}));
-  Stepper stepper(decoder.get(), config.vocab_size);
+  ASSIGN_OR_RETURN(const auto decoder, Decoder::Load(model.config(), model.source(),
+                                                     {compute, std::atoi(argv[6]), OneDnnBlockGemm(compute)}));
+  Stepper stepper(decoder.get(), model.config().vocab_size);
   const double load = Since(begun);
   std::vector<KeyValueCache> caches(batch);
-  std::vector<float> logits(batch * config.vocab_size);
+  std::vector<float> logits(batch * model.config().vocab_size);
   std::vector<int32_t> last(batch);
   std::vector<int32_t> made;
   const auto prefill_begun = Clock::now();
@@ -66,8 +50,8 @@ absl::Status Run(char** argv) {
     RETURN_IF_ERROR(decoder->Run(sequences, cache, &hidden));
     const void* const row[] = {hidden.row(0, static_cast<int64_t>(ids.size()) - 1)};
     stepper.Logits(row, logits.data());
-    last[b] =
-        static_cast<int32_t>(std::max_element(logits.begin(), logits.begin() + config.vocab_size) - logits.begin());
+    last[b] = static_cast<int32_t>(std::max_element(logits.begin(), logits.begin() + model.config().vocab_size) -
+                                   logits.begin());
   }
   const double prefill = Since(prefill_begun);
   made.push_back(last[0]);
@@ -80,8 +64,8 @@ absl::Status Run(char** argv) {
     for (int64_t b = 0; b < batch; ++b) entries.push_back({last[b], &caches[b]});
     RETURN_IF_ERROR(stepper.Step(entries, logits.data()));
     for (int64_t b = 0; b < batch; ++b) {
-      const float* const row = &logits[b * config.vocab_size];
-      last[b] = static_cast<int32_t>(std::max_element(row, row + config.vocab_size) - row);
+      const float* const row = &logits[b * model.config().vocab_size];
+      last[b] = static_cast<int32_t>(std::max_element(row, row + model.config().vocab_size) - row);
     }
     made.push_back(last[0]);
     best = std::min(best, Since(from));

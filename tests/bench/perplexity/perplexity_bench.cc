@@ -5,15 +5,12 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
-#include <cstring>
-#include <map>
 
-#include "plugins/lib/formats/safetensors.h"
 #include "plugins/lib/nn/block_gemm_onednn.h"
 #include "plugins/lib/nn/head.h"
-#include "storage/base/file.h"
 #include "storage/base/memory.h"
 #include "storage/base/strings.h"
+#include "tests/model_folder.h"
 
 namespace editd::nn {
 namespace {
@@ -22,29 +19,16 @@ absl::Status Run(char** argv) {
   const std::string folder = argv[1];
   const int64_t context = std::atoll(argv[3]), batch = std::atoll(argv[5]);
   const Compute compute = std::string_view(argv[4]) == "bf16" ? Compute::kBF16 : Compute::kF32;
-  ASSIGN_OR_RETURN(const std::string config_json, ReadWholeFile(folder + "/config.json"));
-  ASSIGN_OR_RETURN(const DecoderConfig config, ParseDecoderConfig(config_json));
-  ASSIGN_OR_RETURN(const MappedFile file, MappedFile::Open(folder + "/model.safetensors"));
-  ASSIGN_OR_RETURN(const formats::SafetensorsHeader header, formats::ReadSafetensors(file.view(), "model.safetensors"));
-  std::map<std::string, TensorView, std::less<>> tensors;
-  for (const auto& t : header.tensors) tensors[t.name] = {t.dtype, t.shape, file.data() + t.offset};
-  const WeightSource source = {[&](std::string_view name) -> std::optional<TensorView> {
-                                 const auto found = tensors.find(name);
-                                 if (found == tensors.end()) return std::nullopt;
-                                 return found->second;
-                               },
-                               MappedFile::Drop};
-  ASSIGN_OR_RETURN(const std::string bytes, ReadWholeFile(argv[2]));
-  std::vector<int32_t> ids(bytes.size() / 4);
-  std::memcpy(ids.data(), bytes.data(), ids.size() * 4);
+  ASSIGN_OR_RETURN(const ModelFolder model, ModelFolder::Open(folder));
+  ASSIGN_OR_RETURN(const std::vector<int32_t> ids, ReadIds(argv[2]));
 
   using Clock = std::chrono::steady_clock;
   const auto seconds = [](Clock::time_point since) {
     return std::chrono::duration<double>(Clock::now() - since).count();
   };
   const auto begun = Clock::now();
-  ASSIGN_OR_RETURN(const auto decoder,
-                   Decoder::Load(config, source, {compute, std::atoi(argv[6]), OneDnnBlockGemm(compute)}));
+  ASSIGN_OR_RETURN(const auto decoder, Decoder::Load(model.config(), model.source(),
+                                                     {compute, std::atoi(argv[6]), OneDnnBlockGemm(compute)}));
   const double load = seconds(begun);
   const int64_t windows = ids.size() / context;
   double nll = 0, best = 0, decode = 0;
@@ -61,7 +45,7 @@ absl::Status Run(char** argv) {
     for (size_t i = 0; i < rows.size(); ++i) {
       for (int64_t t = 0; t + 1 < context; ++t) positions.push_back({hidden.row(i, t), rows[i][t + 1]});
     }
-    for (const Score& score : ScoreTargets(*decoder, positions, config.vocab_size)) nll += score.nll;
+    for (const Score& score : ScoreTargets(*decoder, positions, model.config().vocab_size)) nll += score.nll;
     scored += positions.size();
     best = std::max(best, static_cast<double>(rows.size() * context) / seconds(from));
   }
