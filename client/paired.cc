@@ -56,7 +56,10 @@ double StudentT(double p, double degrees) {
   return (low + high) / 2;
 }
 
-PairedDifference ComparePaired(const std::vector<DocumentPair>& documents) {
+namespace {
+
+// Of quotients of sums, in `unit`s.
+PairedDifference CompareQuotients(const std::vector<DocumentPair>& documents, double unit) {
   PairedDifference out;
   double nll[2] = {}, bytes[2] = {};
   for (const DocumentPair& document : documents) {
@@ -66,7 +69,7 @@ PairedDifference ComparePaired(const std::vector<DocumentPair>& documents) {
     }
   }
   if (bytes[0] == 0 || bytes[1] == 0) return out;
-  for (int side = 0; side < 2; ++side) out.value[side] = nll[side] / bytes[side] / std::numbers::ln2;
+  for (int side = 0; side < 2; ++side) out.value[side] = nll[side] / bytes[side] / unit;
   out.difference = out.value[1] - out.value[0];
   const auto n = static_cast<double>(documents.size());
   if (n < 2) return out;
@@ -79,7 +82,7 @@ PairedDifference ComparePaired(const std::vector<DocumentPair>& documents) {
     }
     squares += residual * residual;
   }
-  out.error = std::sqrt(n / (n - 1) * squares) / std::numbers::ln2;
+  out.error = std::sqrt(n / (n - 1) * squares) / unit;
   const double half = StudentT(0.05, n - 1) * out.error;
   out.low = out.difference - half;
   out.high = out.difference + half;
@@ -89,6 +92,18 @@ PairedDifference ComparePaired(const std::vector<DocumentPair>& documents) {
     out.p = out.difference == 0 ? 1 : 0;
   }
   return out;
+}
+
+}  // namespace
+
+PairedDifference ComparePaired(const std::vector<DocumentPair>& documents) {
+  return CompareQuotients(documents, std::numbers::ln2);
+}
+
+PairedDifference CompareMeans(const std::vector<ValuePair>& pairs) {
+  std::vector<DocumentPair> documents;
+  for (const ValuePair& pair : pairs) documents.push_back({{pair.value[0], pair.value[1]}, {1, 1}});
+  return CompareQuotients(documents, 1);
 }
 
 }  // namespace editd::client

@@ -17,7 +17,7 @@ struct DocumentPair {
 };
 
 struct PairedDifference {
-  double value[2] = {};   // Bits per byte: sum over sum.
+  double value[2] = {};   // Bits per byte: sum over sum. Or means.
   double difference = 0;  // value[1] - value[0]
   // With two documents or more:
   double error = 0;          // Standard error of the difference.
@@ -26,6 +26,12 @@ struct PairedDifference {
 };
 
 PairedDifference ComparePaired(const std::vector<DocumentPair>& documents);
+
+// Two values of one question each (1: right, 0: wrong); compared are their means.
+struct ValuePair {
+  double value[2] = {};
+};
+PairedDifference CompareMeans(const std::vector<ValuePair>& pairs);
 
 // Student's t: the two-sided p of |t|, and the t whose two-sided p that is.
 double StudentP(double t, double degrees);

@@ -38,6 +38,22 @@ TEST(ComparePaired, OfEqualLengthsIsTheTTestOfDifferences) {
   EXPECT_NEAR(paired.high - paired.low, 2 * 2.77644511 * error / scale, 1e-7);
 }
 
+TEST(CompareMeans, IsTheTTestOfDifferences) {
+  // Nine questions: three that only the second gets right, one that only the first does.
+  const double first[] = {1, 0, 0, 0, 1, 1, 0, 1, 0}, second[] = {1, 1, 1, 1, 0, 1, 0, 1, 0};
+  std::vector<ValuePair> pairs;
+  double squares = 0;
+  for (int i = 0; i < 9; ++i) {
+    pairs.push_back({{first[i], second[i]}});
+    squares += std::pow(second[i] - first[i] - 2.0 / 9, 2);
+  }
+  const PairedDifference paired = CompareMeans(pairs);
+  EXPECT_NEAR(paired.value[0], 4.0 / 9, 1e-15);
+  EXPECT_NEAR(paired.difference, 2.0 / 9, 1e-15);
+  EXPECT_NEAR(paired.error, std::sqrt(squares / 8 / 9), 1e-12);
+  EXPECT_NEAR(paired.p, StudentP(paired.difference / paired.error, 8), 1e-12);
+}
+
 TEST(ComparePaired, WithoutPairsOrDifferenceThereIsNothingToDoubt) {
   const PairedDifference one = ComparePaired({{{5, 6}, {10, 10}}});
   EXPECT_GT(one.difference, 0);

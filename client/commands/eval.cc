@@ -13,6 +13,7 @@
 #include "absl/strings/str_split.h"
 #include "client/commands/commands.h"
 #include "client/format.h"
+#include "client/measured.h"
 #include "client/message_json.h"
 #include "client/outcome.h"
 #include "client/paired.h"
@@ -25,8 +26,7 @@ namespace {
 
 using Json = nlohmann::json;
 
-constexpr char kDocuments[] = "measured-documents.jsonl";
-constexpr size_t kShownDocuments = 10;
+constexpr size_t kShown = 10;  // Documents or questions that changed most.
 
 // A job that measured a version, and which of its inputs that is.
 struct Measured {
@@ -43,7 +43,7 @@ absl::StatusOr<std::vector<v1::Job>> MeasuringJobs(Connection* connection) {
   std::vector<v1::Job> out;
   for (v1::Job& job : *response.mutable_jobs()) {
     const bool measures = std::any_of(job.exported().begin(), job.exported().end(),
-                                      [](const v1::FileEntry& file) { return file.name() == kDocuments; });
+                                      [](const v1::FileEntry& file) { return IsMeasuredFile(file.name()); });
     if (measures && job.state() == v1::JOB_STATE_SUCCEEDED && !job.from_recipe()) out.push_back(std::move(job));
   }
   std::reverse(out.begin(), out.end());
@@ -80,9 +80,10 @@ std::string TextOf(const Json& json, const char* key) {
   return found != json.end() && found->is_string() ? found->get<std::string>() : "";
 }
 
-std::string DataText(const Json& result) {
+// `of`: a result, or the part of one that read files.
+std::string DataText(const Json& of) {
   std::string text;
-  for (const Json& data : result.value("data", Json::array())) {
+  for (const Json& data : of.value("data", Json::array())) {
     StrAppend(&text, text.empty() ? "" : ", ", TextOf(data, "path"));
   }
   return text;
@@ -99,47 +100,30 @@ std::string SettingsText(const Json& result) {
 
 // --- compare --------------------------------------------------------------------------------------------------------
 
-struct DocumentFile {
-  Json head;
-  std::vector<Json> documents;
-};
-
-absl::StatusOr<DocumentFile> FetchDocuments(const v1::Job& job, Transfer* transfer) {
+// A file of a job; nothing if it has none of that name.
+absl::StatusOr<std::optional<MeasuredFile>> Fetch(const v1::Job& job, std::string_view name, Transfer* transfer) {
   const auto file = std::find_if(job.exported().begin(), job.exported().end(),
-                                 [](const v1::FileEntry& entry) { return entry.name() == kDocuments; });
+                                 [&](const v1::FileEntry& entry) { return entry.name() == name; });
+  if (file == job.exported().end()) return std::optional<MeasuredFile>();
   ASSIGN_OR_RETURN(const UniqueFd fd, transfer->GetAsset(file->asset()));
-  ASSIGN_OR_RETURN(const MappedFile mapped, MappedFile::Map(fd.get(), 0, file->size(), kDocuments));
-  DocumentFile out;
-  for (const absl::string_view line : absl::StrSplit(ToAbsl(mapped.view()), '\n', absl::SkipEmpty())) {
-    Json json = Json::parse(line.begin(), line.end(), nullptr, /*allow_exceptions=*/false);
-    const bool head = out.head.is_null();
-    const bool good =
-        json.is_object() && (head ? json.value("models", Json()).is_array()
-                                  : json.value("nll", Json()).is_array() && json.value("scored", Json()).is_array());
-    if (!good) return absl::DataLossError(StrCat("job ", job.id(), ": ", kDocuments, " cannot be read"));
-    if (head) {
-      out.head = std::move(json);
-    } else {
-      out.documents.push_back(std::move(json));
-    }
-  }
-  return out;
+  ASSIGN_OR_RETURN(const MappedFile mapped, MappedFile::Map(fd.get(), 0, file->size(), file->name()));
+  auto parsed = ParseMeasured(mapped.view());
+  if (!parsed.ok()) return Annotate(parsed.status(), StrCat("job ", job.id(), ": ", name));
+  return *std::move(parsed);
 }
 
-struct Side {
-  Measured measured;
-  DocumentFile file;
+// What is compared.
+struct Sides {
+  std::string names[2], versions[2];
+  Measured measured[2];
 
-  double Of(const Json& document, const char* key) const {
-    const Json& list = document[key];
-    const auto i = static_cast<size_t>(measured.input);
-    return i < list.size() && list[i].is_number() ? list[i].get<double>() : 0;
-  }
-  std::string Cuts() const {
-    const auto i = static_cast<size_t>(measured.input);
-    return i < file.head["models"].size() ? TextOf(file.head["models"][i], "cuts") : "";
-  }
+  size_t input(int side) const { return static_cast<size_t>(measured[side].input); }
 };
+
+std::string CutsOf(const MeasuredFile& file, size_t input) {
+  const Json& models = file.head["models"];
+  return input < models.size() ? TextOf(models[input], "cuts") : "";
+}
 
 // The newest data and settings that both were measured with; `with` 0 or the job whose they shall be.
 absl::Status FindCommon(const std::vector<v1::Job>& jobs, const std::string versions[2], const std::string names[2],
@@ -184,26 +168,10 @@ absl::Status FindCommon(const std::vector<v1::Job>& jobs, const std::string vers
   return absl::OkStatus();
 }
 
-absl::StatusOr<int> RunCompare(Session* session, const std::string& a, const std::string& b, uint64_t with) {
-  ASSIGN_OR_RETURN(Connection * connection, session->Connect());
-  const std::string names[2] = {a, b};
-  std::string versions[2];
-  for (int side = 0; side < 2; ++side) {
-    ASSIGN_OR_RETURN(versions[side], VersionOf(connection, names[side]));
-  }
-  ASSIGN_OR_RETURN(const std::vector<v1::Job> jobs, MeasuringJobs(connection));
-  Measured measured[2];
-  size_t others = 0;
-  const absl::Status found = FindCommon(jobs, versions, names, with, measured, &others);
-  if (!found.ok()) return WithNext(found, StrCat("editctl eval history ", a));
-  ASSIGN_OR_RETURN(Transfer * transfer, session->ConnectTransfer());
-  Side sides[2];
-  for (int side = 0; side < 2; ++side) {
-    sides[side].measured = measured[side];
-    ASSIGN_OR_RETURN(sides[side].file, FetchDocuments(measured[side].job, transfer));
-  }
-  const std::vector<Json>& documents = sides[0].file.documents;
-  if (documents.size() != sides[1].file.documents.size()) {
+absl::Status CompareDocuments(Session* session, const Sides& sides, const MeasuredFile files[2], const Json& result,
+                              Json* out) {
+  const std::vector<Json>& documents = files[0].lines;
+  if (documents.size() != files[1].lines.size()) {
     return absl::FailedPreconditionError(
         "the two measurements have different documents; with max_tokens each model's "
         "tokens end the data elsewhere: measure both without it");
@@ -213,8 +181,8 @@ absl::StatusOr<int> RunCompare(Session* session, const std::string& a, const std
   for (size_t d = 0; d < documents.size(); ++d) {
     DocumentPair& pair = pairs.emplace_back();
     for (int side = 0; side < 2; ++side) {
-      pair.nll[side] = sides[side].Of(sides[side].file.documents[d], "nll");
-      pair.bytes[side] = sides[side].Of(sides[side].file.documents[d], "scored");
+      pair.nll[side] = EntryOf(files[side].lines[d], "nll", sides.input(side));
+      pair.bytes[side] = EntryOf(files[side].lines[d], "scored", sides.input(side));
     }
     order.push_back(d);
   }
@@ -222,39 +190,37 @@ absl::StatusOr<int> RunCompare(Session* session, const std::string& a, const std
   // Those that changed most: by how far the difference would be another without them.
   const auto change = [&](size_t d) { return std::abs(pairs[d].nll[1] - pairs[d].nll[0]); };
   std::stable_sort(order.begin(), order.end(), [&](size_t x, size_t y) { return change(x) > change(y); });
-  order.resize(std::min(order.size(), kShownDocuments));
+  order.resize(std::min(order.size(), kShown));
   const auto bits = [&](size_t d, int side) {
     return pairs[d].bytes[side] > 0 ? pairs[d].nll[side] / pairs[d].bytes[side] / std::log(2.0) : 0;
   };
-  ASSIGN_OR_RETURN(const Json result, ResultOf(session, measured[1].job));
-  const bool same_cuts = sides[0].Cuts() == sides[1].Cuts();
-  const bool same_plugin = measured[0].job.plugin_hash() == measured[1].job.plugin_hash();
+  const bool same_cuts = CutsOf(files[0], sides.input(0)) == CutsOf(files[1], sides.input(1));
 
   if (session->json) {
-    Json out = {{"documents", documents.size()}, {"difference", paired.difference},
-                {"error", paired.error},         {"low", paired.low},
-                {"high", paired.high},           {"p", paired.p},
-                {"same_windows", same_cuts},     {"same_plugin", same_plugin},
-                {"most_changed", Json::array()}};
+    *out = {{"documents", documents.size()}, {"difference", paired.difference},
+            {"error", paired.error},         {"low", paired.low},
+            {"high", paired.high},           {"p", paired.p},
+            {"same_windows", same_cuts},     {"most_changed", Json::array()}};
     for (int side = 0; side < 2; ++side) {
-      out[side == 0 ? "a" : "b"] = {
-          {"version", versions[side]}, {"job", measured[side].job.id()}, {"bits_per_byte", paired.value[side]}};
+      (*out)[side == 0 ? "a" : "b"] = {{"version", sides.versions[side]},
+                                       {"job", sides.measured[side].job.id()},
+                                       {"bits_per_byte", paired.value[side]}};
     }
     for (size_t d : order) {
-      out["most_changed"].push_back({{"file", documents[d]["file"]},
-                                     {"line", documents[d]["line"]},
-                                     {"bytes", documents[d]["bytes"]},
-                                     {"a", bits(d, 0)},
-                                     {"b", bits(d, 1)}});
+      (*out)["most_changed"].push_back({{"file", documents[d]["file"]},
+                                        {"line", documents[d]["line"]},
+                                        {"bytes", documents[d]["bytes"]},
+                                        {"a", bits(d, 0)},
+                                        {"b", bits(d, 1)}});
     }
-    session->Print(out.dump() + "\n");
-    return kExitOk;
+    return absl::OkStatus();
   }
+  const std::string &a = sides.names[0], &b = sides.names[1];
   session->Print(
       StrCat(DataText(result), ", ", Plural(documents.size(), "document"), ", ", SettingsText(result), "\n\n"));
   Table table({{""}, {"VERSION"}, {"JOB", Table::Align::kRight}, {"BITS/BYTE", Table::Align::kRight}});
   for (int side = 0; side < 2; ++side) {
-    table.Row({names[side], ShortId(versions[side]), StrCat(measured[side].job.id()),
+    table.Row({sides.names[side], ShortId(sides.versions[side]), StrCat(sides.measured[side].job.id()),
                absl::StrFormat("%.5f", paired.value[side])});
   }
   session->Print(table.ToString(session->width()));
@@ -266,10 +232,6 @@ absl::StatusOr<int> RunCompare(Session* session, const std::string& a, const std
   }
   session->Print(line + "\n");
   if (!same_cuts) session->Print("The windows were cut at other places: part of the difference may be context.\n");
-  if (!same_plugin) session->Print("They were measured by different builds of the plugin.\n");
-  if (others > 0) {
-    session->Note(StrCat("the two have ", Plural(others, "other measurement"), " in common; --with JOB takes one\n"));
-  }
   Table most({{"CHANGED MOST"},
               {"BYTES", Table::Align::kRight},
               {a, Table::Align::kRight},
@@ -282,6 +244,103 @@ absl::StatusOr<int> RunCompare(Session* session, const std::string& a, const std
               absl::StrFormat("%.4f", bits(d, 1)), absl::StrFormat("%+.4f", bits(d, 1) - bits(d, 0))});
   }
   session->Print("\n" + most.ToString(session->width()));
+  return absl::OkStatus();
+}
+
+// `what`: "multiple choice".
+absl::Status CompareAnswers(Session* session, const Sides& sides, const MeasuredFile files[2], const char* what,
+                            Json* out) {
+  const size_t input[2] = {sides.input(0), sides.input(1)};
+  ASSIGN_OR_RETURN(const std::vector<QuestionDifference> metrics, CompareQuestions(files, input));
+  const std::vector<Json>& questions = files[0].lines;
+  if (session->json) {
+    Json of = {{"what", what}, {"questions", questions.size()}, {"metrics", Json::array()}};
+    for (const QuestionDifference& metric : metrics) {
+      const PairedDifference& paired = metric.paired;
+      of["metrics"].push_back({{"metric", metric.metric},
+                               {"a", paired.value[0]},
+                               {"b", paired.value[1]},
+                               {"difference", paired.difference},
+                               {"error", paired.error},
+                               {"low", paired.low},
+                               {"high", paired.high},
+                               {"p", paired.p},
+                               {"changed", metric.changed.size()}});
+    }
+    (*out)["questions"].push_back(std::move(of));
+    return absl::OkStatus();
+  }
+  session->Print(StrCat(what, ", ", Plural(questions.size(), "question"), "\n\n"));
+  Table table({{""},
+               {sides.names[0], Table::Align::kRight},
+               {sides.names[1], Table::Align::kRight},
+               {"CHANGE", Table::Align::kRight},
+               {"95 %", Table::Align::kRight},
+               {"P", Table::Align::kRight},
+               {"QUESTIONS", Table::Align::kRight}});
+  for (const QuestionDifference& metric : metrics) {
+    const PairedDifference& paired = metric.paired;
+    table.Row({metric.metric, absl::StrFormat("%.4f", paired.value[0]), absl::StrFormat("%.4f", paired.value[1]),
+               absl::StrFormat("%+.4f", paired.difference), absl::StrFormat("%+.4f to %+.4f", paired.low, paired.high),
+               absl::StrFormat("%.3g", paired.p), StrCat(metric.changed.size(), " changed")});
+  }
+  session->Print(table.ToString(session->width()));
+  if (metrics.empty() || metrics[0].changed.empty()) return absl::OkStatus();
+  std::string line = StrCat("\nchanged in ", metrics[0].metric, ":");
+  for (size_t i = 0; i < std::min(kShown, metrics[0].changed.size()); ++i) {
+    const Json& question = questions[metrics[0].changed[i]];
+    StrAppend(&line, i == 0 ? " " : ", ", TextOf(question, "file"), ":", NumberOf(question, "line"));
+  }
+  session->Print(StrCat(line, metrics[0].changed.size() > kShown ? ", ..." : "", "\n"));
+  return absl::OkStatus();
+}
+
+absl::StatusOr<int> RunCompare(Session* session, const std::string& a, const std::string& b, uint64_t with) {
+  ASSIGN_OR_RETURN(Connection * connection, session->Connect());
+  Sides sides = {{a, b}, {}, {}};
+  for (int side = 0; side < 2; ++side) {
+    ASSIGN_OR_RETURN(sides.versions[side], VersionOf(connection, sides.names[side]));
+  }
+  ASSIGN_OR_RETURN(const std::vector<v1::Job> jobs, MeasuringJobs(connection));
+  size_t others = 0;
+  const absl::Status found = FindCommon(jobs, sides.versions, sides.names, with, sides.measured, &others);
+  if (!found.ok()) return WithNext(found, StrCat("editctl eval history ", a));
+  ASSIGN_OR_RETURN(Transfer * transfer, session->ConnectTransfer());
+  // Both files of that name; the second is there if the first is.
+  const auto fetch = [&](const char* name, MeasuredFile files[2]) -> absl::StatusOr<bool> {
+    for (int side = 0; side < 2; ++side) {
+      ASSIGN_OR_RETURN(std::optional<MeasuredFile> file, Fetch(sides.measured[side].job, name, transfer));
+      if (!file.has_value()) return false;
+      files[side] = *std::move(file);
+    }
+    return true;
+  };
+  ASSIGN_OR_RETURN(const Json result, ResultOf(session, sides.measured[1].job));
+  const bool same_plugin = sides.measured[0].job.plugin_hash() == sides.measured[1].job.plugin_hash();
+  Json out = Json::object();
+  bool any = false;
+  MeasuredFile files[2];
+  ASSIGN_OR_RETURN(const bool documents, fetch(kMeasuredDocuments, files));
+  if (documents) {
+    RETURN_IF_ERROR(CompareDocuments(session, sides, files, result, &out));
+    any = true;
+  }
+  for (const auto& [name, what] : kMeasuredQuestions) {
+    ASSIGN_OR_RETURN(const bool questions, fetch(name, files));
+    if (!questions) continue;
+    if (any && !session->json) session->Print("\n");
+    RETURN_IF_ERROR(CompareAnswers(session, sides, files, what, &out));
+    any = true;
+  }
+  if (session->json) {
+    out["same_plugin"] = same_plugin;
+    session->Print(out.dump() + "\n");
+    return kExitOk;
+  }
+  if (!same_plugin) session->Print("They were measured by different builds of the plugin.\n");
+  if (others > 0) {
+    session->Note(StrCat("the two have ", Plural(others, "other measurement"), " in common; --with JOB takes one\n"));
+  }
   return kExitOk;
 }
 
@@ -335,7 +394,8 @@ absl::StatusOr<int> RunHistory(Session* session, const std::string& name) {
   return kExitOk;
 }
 
-absl::StatusOr<int> RunShowEvaluation(Session* session, const std::string& name) {
+// `each`: what was measured of each document or question, as it is stored, instead of the result.
+absl::StatusOr<int> RunShowEvaluation(Session* session, const std::string& name, bool each) {
   ASSIGN_OR_RETURN(Connection * connection, session->Connect());
   v1::Job job;
   uint64_t id = 0;
@@ -345,12 +405,25 @@ absl::StatusOr<int> RunShowEvaluation(Session* session, const std::string& name)
   } else {
     ASSIGN_OR_RETURN(const std::string version, VersionOf(connection, name));
     ASSIGN_OR_RETURN(const std::vector<v1::Job> jobs, MeasuringJobs(connection));
-    const auto found =
-        std::find_if(jobs.begin(), jobs.end(), [&](const v1::Job& each) { return InputOf(each, version).has_value(); });
+    const auto found = std::find_if(jobs.begin(), jobs.end(),
+                                    [&](const v1::Job& other) { return InputOf(other, version).has_value(); });
     if (found == jobs.end()) {
       return WithNext(absl::NotFoundError(StrCat(name, " was not measured yet")), "editctl init evaluate");
     }
     job = *found;
+  }
+  if (each) {
+    ASSIGN_OR_RETURN(Transfer * transfer, session->ConnectTransfer());
+    bool any = false;
+    for (const v1::FileEntry& file : job.exported()) {
+      if (!IsMeasuredFile(file.name())) continue;
+      ASSIGN_OR_RETURN(const UniqueFd fd, transfer->GetAsset(file.asset()));
+      ASSIGN_OR_RETURN(const MappedFile mapped, MappedFile::Map(fd.get(), 0, file.size(), file.name()));
+      session->Print(std::string(mapped.view()));
+      any = true;
+    }
+    if (!any) return absl::NotFoundError(StrCat("job ", job.id(), " measured no documents or questions"));
+    return kExitOk;
   }
   session->TryLoadTypes(job.spec().plugin());
   if (session->json) {
@@ -387,8 +460,10 @@ void AddEvalCommands(CLI::App* app, Session* session) {
   {
     auto name = std::make_shared<std::string>();
     CLI::App* const command = eval->add_subcommand("show", "All numbers of a measurement");
+    auto each = std::make_shared<bool>(false);
     command->add_option("what", *name, "A version (its newest measurement) or a job")->type_name("REF")->required();
-    command->callback([=] { session->command = [=] { return RunShowEvaluation(session, *name); }; });
+    command->add_flag("--each", *each, "Each document and question, as JSON lines");
+    command->callback([=] { session->command = [=] { return RunShowEvaluation(session, *name, *each); }; });
   }
 }
 

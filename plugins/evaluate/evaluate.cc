@@ -7,6 +7,7 @@
 #include "editd/plugins/evaluate/v1/evaluate.pb.h"
 #include "plugins/evaluate/data.h"
 #include "plugins/evaluate/measure.h"
+#include "plugins/evaluate/question_jobs.h"
 #include "plugins/evaluate/report.h"
 #include "plugins/lib/nn/model_weights.h"
 #include "plugins/lib/nn/torch_products.h"
@@ -73,6 +74,7 @@ class Evaluate : public Plugin<pb::EvaluateSpec, pb::EvaluateResult> {
  private:
   absl::Status Load(const pb::EvaluateSpec& spec, Job& job);
   absl::Status ReadDocuments(const pb::EvaluateSpec& spec, Job& job, Documents* documents, pb::EvaluateResult* result);
+  absl::Status MeasureText(const pb::EvaluateSpec& spec, Job& job, pb::EvaluateResult* result);
 
   std::vector<Subject> subjects_;
   std::vector<std::string> files_;  // Of the data, as messages name them.
@@ -80,7 +82,9 @@ class Evaluate : public Plugin<pb::EvaluateSpec, pb::EvaluateResult> {
 };
 
 absl::Status Evaluate::Check(const pb::EvaluateSpec& spec, Job& job) {
-  if (spec.data_size() == 0) job.Finding("data", "no text to evaluate on; name a file: data { path: \"heldout.txt\" }");
+  if (spec.data_size() == 0 && !spec.has_multiple_choice()) {
+    job.Finding("data", "no text to evaluate on; name a file: data { path: \"heldout.txt\" }");
+  }
   for (int i = 0; i < spec.data_size(); ++i) {
     const pb::Data& data = spec.data(i);
     if (data.path().empty()) job.Finding(StrCat("data[", i, "].path"), "is empty; name a text or a JSON lines file");
@@ -110,6 +114,7 @@ absl::Status Evaluate::Check(const pb::EvaluateSpec& spec, Job& job) {
   if (spec.batch() > 1024) job.Finding("batch", StrCat(spec.batch(), " is more than 1024"));
   if (spec.top_k() > 100) job.Finding("top_k", StrCat(spec.top_k(), " is more than 100"));
   if (!pb::ComputeType_IsValid(spec.compute())) job.Finding("compute", "is not a type that is computed with");
+  CheckQuestions(spec, job);
 
   uint64_t memory = job.models().size() > 1 ? 900 << 20 : 400 << 20;  // libtorch, buffers, logits that are compared.
   for (const Model& model : job.models()) {
@@ -191,9 +196,16 @@ absl::Status Evaluate::ReadDocuments(const pb::EvaluateSpec& spec, Job& job, Doc
 
 absl::StatusOr<pb::EvaluateResult> Evaluate::Run(const pb::EvaluateSpec& spec, Job& job) {
   RETURN_IF_ERROR(Load(spec, job));
-  const Settings settings = SettingsOf(spec, longest_);
   pb::EvaluateResult result;
-  pb::Settings* const used = result.mutable_settings();
+  if (spec.data_size() > 0) RETURN_IF_ERROR(MeasureText(spec, job, &result));
+  if (spec.has_multiple_choice()) RETURN_IF_ERROR(MeasureMultipleChoice(spec, subjects_, job, &result));
+  return result;
+}
+
+// Perplexity and logits-diff.
+absl::Status Evaluate::MeasureText(const pb::EvaluateSpec& spec, Job& job, pb::EvaluateResult* result) {
+  const Settings settings = SettingsOf(spec, longest_);
+  pb::Settings* const used = result->mutable_settings();
   used->set_convention(spec.convention() == pb::CONVENTION_UNSPECIFIED ? pb::CONVENTION_BYTES : spec.convention());
   used->set_context(settings.context);
   used->set_stride(settings.stride);
@@ -213,7 +225,7 @@ absl::StatusOr<pb::EvaluateResult> Evaluate::Run(const pb::EvaluateSpec& spec, J
   }
   const std::vector<const Subject*> constant(subjects.begin(), subjects.end());
   Documents documents(constant, settings);
-  RETURN_IF_ERROR(ReadDocuments(spec, job, &documents, &result));
+  RETURN_IF_ERROR(ReadDocuments(spec, job, &documents, result));
 
   double reported = 0;
   const auto begun = std::chrono::steady_clock::now();
@@ -229,23 +241,22 @@ absl::StatusOr<pb::EvaluateResult> Evaluate::Run(const pb::EvaluateSpec& spec, J
   ASSIGN_OR_RETURN(const Measurement measured,
                    Measure(subjects, subjects.size() == 2 ? &rows : nullptr, documents, settings, watch));
   for (size_t s = 0; s < subjects.size(); ++s) {
-    ReportPerplexity(measured, s, subjects_[s], documents, result.add_perplexity());
+    ReportPerplexity(measured, s, subjects_[s], documents, result->add_perplexity());
   }
   if (measured.diff.has_value()) {
-    ReportDiff(*measured.diff, rows, result.perplexity(0).bytes_scored(),
-               static_cast<int>(std::min<uint64_t>(settings.top_k, rows.base.size())), result.mutable_logits_diff());
+    ReportDiff(*measured.diff, rows, result->perplexity(0).bytes_scored(),
+               static_cast<int>(std::min<uint64_t>(settings.top_k, rows.base.size())), result->mutable_logits_diff());
   }
   RETURN_IF_ERROR(job.BeginExport(kDocumentsFile));
-  RETURN_IF_ERROR(job.WriteExport(ReportDocuments(measured, constant, documents, files_)));
-  return result;
+  return job.WriteExport(ReportDocuments(measured, constant, documents, files_));
 }
 
 }  // namespace
 }  // namespace editd::evaluate
 
 EDIT_PLUGIN("evaluate", editd::evaluate::Evaluate,
-            {.version = "1.1.0",
-             .summary = "perplexity, bits per byte, and how far two versions' logits are apart",
+            {.version = "1.2.0",
+             .summary = "perplexity, how far two versions' logits are apart, questions with choices",
              .makes_version = false,
              .min_inputs = 1,
              .max_inputs = 2});

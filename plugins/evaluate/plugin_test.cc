@@ -1,11 +1,6 @@
 // The built plugin in a real worker, on versions that the plugin import has made.
 #include "absl/strings/str_split.h"
-#include "editd/plugins/evaluate/v1/evaluate.pb.h"
-#include "editd/plugins/importer/v1/import.pb.h"
-#include "plugins/evaluate/testing.h"
-#include "plugins/lib/formats/safetensors.h"
-#include "storage/base/strings.h"
-#include "tests/plugin_driver.h"
+#include "plugins/evaluate/plugin_testing.h"
 
 namespace editd::evaluate {
 namespace {
@@ -14,40 +9,6 @@ using plugins::evaluate::v1::EvaluateResult;
 using plugins::evaluate::v1::EvaluateSpec;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
-
-class EvaluatePluginTest : public ::testing::Test {
- protected:
-  PluginRun Import(const TinyModel& model, const std::string& name) {
-    std::vector<formats::SafetensorsEntry> entries;
-    for (const std::string& tensor : model.weights->names()) {
-      entries.push_back({tensor, DType::kF32, model.weights->shape(tensor), 0, model.weights->bytes(tensor).size()});
-    }
-    std::string weights = formats::LayOutSafetensors(&entries, {});
-    for (const auto& entry : entries) weights += model.weights->bytes(entry.name);
-    plugins::importer::v1::ImportSpec spec;
-    spec.set_source("tree:1");
-    PluginDriver driver;
-    std::filesystem::create_directories(dir_ / name);
-    for (const auto& [file, content] :
-         {std::pair("config.json", model.config), std::pair("tokenizer.json", model.tokenizer),
-          std::pair("model.safetensors", weights)}) {
-      EXPECT_OK(WriteFileAtomically(dir_ / name + "/" + file, content));
-      driver.File("tree:1", name, file, dir_ / name + "/" + file);
-    }
-    PluginRun run = driver.Run("import", spec, dir_ / name + "/staging");
-    EXPECT_EQ(run.error(), "");
-    return run;
-  }
-  PluginDriver WithText(const std::string& name, const std::string& text, EvaluateSpec* spec) {
-    EXPECT_OK(WriteFileAtomically(dir_ / name, text));
-    spec->add_data()->set_path("asset:" + name);
-    PluginDriver driver;
-    driver.File("asset:" + name, name, "", dir_ / name);
-    return driver;
-  }
-
-  TemporaryDirectory dir_;
-};
 
 TEST_F(EvaluatePluginTest, ComparesTwoVersions) {
   const PluginRun full = Import(TinyModel(Full(), 0), "full");

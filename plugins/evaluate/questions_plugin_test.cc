@@ -1,0 +1,136 @@
+// The measurements that ask questions, by the built plugin in a real worker.
+#include "absl/strings/str_split.h"
+#include "plugins/evaluate/plugin_testing.h"
+
+namespace editd::evaluate {
+namespace {
+
+using plugins::evaluate::v1::EvaluateResult;
+using plugins::evaluate::v1::EvaluateSpec;
+using ::testing::AllOf;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+constexpr char kQuestions[] =
+    R"({"question": "where is the cat?", "choices": ["in the house", "there"], "answer": "A"}
+
+{"question": "and the mouse?", "choices": ["in the hole", "and in the end", "on"], "answer": 2}
+{"question": "which?", "choices": ["this", "that"], "answer": "that"}
+)";
+
+class QuestionsPluginTest : public EvaluatePluginTest {
+ protected:
+  PluginDriver WithQuestions(const std::string& name, const std::string& text, EvaluateSpec* spec) {
+    EXPECT_OK(WriteFileAtomically(dir_ / name, text));
+    spec->mutable_multiple_choice()->mutable_questions()->add_path("asset:" + name);
+    PluginDriver driver;
+    driver.File("asset:" + name, name, "", dir_ / name);
+    return driver;
+  }
+};
+
+TEST_F(QuestionsPluginTest, AsksTwoVersionsAndStoresEachAnswer) {
+  const PluginRun full = Import(TinyModel(Full(), 0), "full");
+  const PluginRun trimmed = Import(TinyModel(Trimmed(), 0), "trimmed");
+  EvaluateSpec spec;
+  PluginDriver driver = WithQuestions("q.jsonl", kQuestions, &spec);
+  driver.Model("smol", full).Model("smol-envi", trimmed);
+  EXPECT_THAT(driver.Check("evaluate", spec), ElementsAre());
+  const PluginRun run = driver.Run("evaluate", spec, dir_ / "staging");
+  ASSERT_EQ(run.error(), "");
+  const auto result = run.Result<EvaluateResult>();
+  EXPECT_EQ(result.perplexity_size(), 0);
+  const auto& choices = result.multiple_choice();
+  EXPECT_EQ(choices.prompt(), "Question: {question}\nAnswer:");
+  EXPECT_EQ(choices.delimiter(), " ");
+  EXPECT_EQ(choices.questions().questions(), 3u);
+  EXPECT_EQ(choices.questions().data(0).content(), "asset:q.jsonl");
+  EXPECT_NEAR(choices.questions().chance(), (0.5 + 1 / 3.0 + 0.5) / 3, 1e-15);
+  ASSERT_EQ(choices.scores_size(), 2);
+  EXPECT_EQ(choices.scores(1).model(), "smol-envi");
+  EXPECT_EQ(choices.scores(0).tokenizer().size(), 64u);
+  EXPECT_EQ(choices.scores(0).context(), 2048u);
+
+  const std::vector<std::string> lines =
+      absl::StrSplit(run.FileContent("measured-choices.jsonl"), '\n', absl::SkipEmpty());
+  ASSERT_EQ(lines.size(), 4u);
+  const auto head = nlohmann::json::parse(lines[0]), second = nlohmann::json::parse(lines[2]);
+  EXPECT_EQ(head["format"], "editd questions 1");
+  EXPECT_EQ(head["metrics"], nlohmann::json({"acc", "acc_norm", "acc_bytes", "acc_tokens"}));
+  EXPECT_EQ(second["file"], "q.jsonl");
+  EXPECT_EQ(second["line"], 3);
+  EXPECT_EQ(second["answer"], "C");
+  EXPECT_EQ(second["choices"], 3);
+  EXPECT_EQ(second["log_likelihood"][0].size(), 3u);
+  double right = 0;
+  for (size_t i = 1; i < lines.size(); ++i) {
+    const auto line = nlohmann::json::parse(lines[i]);
+    const std::vector<double> sums = line["log_likelihood"][0];
+    const auto best = static_cast<char>('A' + (std::max_element(sums.begin(), sums.end()) - sums.begin()));
+    EXPECT_EQ(line["chosen"][0], std::string(1, best));
+    EXPECT_EQ(line["acc"][0], line["chosen"][0] == line["answer"] ? 1 : 0);
+    right += line["acc"][0].get<double>();
+  }
+  const double acc = right / 3;
+  EXPECT_NEAR(choices.scores(0).acc().value(), acc, 1e-15);
+  // The standard deviation of three zeros and ones, by sqrt(3).
+  EXPECT_NEAR(choices.scores(0).acc().error(), std::sqrt(acc * (1 - acc) / 2), 1e-12);
+}
+
+TEST_F(QuestionsPluginTest, PerplexityAndQuestionsGoInOneJob) {
+  const PluginRun full = Import(TinyModel(Full(), 0), "full");
+  EvaluateSpec spec;
+  PluginDriver driver = WithQuestions("q.jsonl", kQuestions, &spec);
+  EXPECT_OK(WriteFileAtomically(dir_ / "t.txt", "the cat in the house"));
+  spec.add_data()->set_path("asset:t.txt");
+  driver.File("asset:t.txt", "t.txt", "", dir_ / "t.txt").Model("smol", full);
+  auto* const choice = spec.mutable_multiple_choice();
+  choice->set_prompt("{question}\n{choices}\nAnswer:");
+  choice->set_continuation(plugins::evaluate::v1::CONTINUATION_LETTER);
+  choice->set_delimiter("");
+  choice->mutable_questions()->set_max_questions(2);
+  spec.set_context(16);
+  const PluginRun run = driver.Run("evaluate", spec, dir_ / "staging");
+  ASSERT_EQ(run.error(), "");
+  const auto result = run.Result<EvaluateResult>();
+  EXPECT_EQ(result.perplexity_size(), 1);
+  EXPECT_EQ(result.settings().context(), 16u);
+  EXPECT_EQ(result.multiple_choice().delimiter(), "");
+  EXPECT_EQ(result.multiple_choice().questions().questions(), 2u);
+  EXPECT_EQ(result.multiple_choice().scores(0).context(), 16u);
+  EXPECT_EQ(result.multiple_choice().scores(0).truncated(), 2u);
+  EXPECT_THAT(run.log, ::testing::Contains(HasSubstr("2 of 2 questions are longer than the context of 16 tokens")));
+}
+
+TEST_F(QuestionsPluginTest, ASpecThatMakesNoSenseIsFoundAtSubmit) {
+  const PluginRun full = Import(TinyModel(Full(), 0), "full");
+  EvaluateSpec spec;
+  auto* const choice = spec.mutable_multiple_choice();
+  choice->set_prompt("{question");
+  choice->set_continuation(plugins::evaluate::v1::CONTINUATION_LETTER);
+  EXPECT_THAT(PluginDriver().Model("smol", full).Check("evaluate", spec),
+              ElementsAre(HasSubstr("multiple_choice.questions.path: no questions"),
+                          HasSubstr("multiple_choice.prompt: the brace at byte 0 has no partner"),
+                          HasSubstr("multiple_choice.prompt: letters mean nothing")));
+}
+
+TEST_F(QuestionsPluginTest, ErrorsTellTheLine) {
+  const PluginRun full = Import(TinyModel(Full(), 0), "full");
+  int staging = 0;
+  const auto error = [&](const std::string& text) {
+    EvaluateSpec spec;
+    PluginDriver driver = WithQuestions(StrCat("q", ++staging, ".jsonl"), text, &spec);
+    return driver.Model("smol", full).Run("evaluate", spec, dir_ / StrCat(staging)).error();
+  };
+  const std::string good = R"({"question": "q", "choices": ["x", "y"], "answer": 0})";
+  EXPECT_THAT(error(good + "\n" + R"({"question": "q", "choices": ["x"], "answer": 0})"),
+              AllOf(HasSubstr("params.multiple_choice.questions.path[0]"), HasSubstr("\"q1.jsonl\" line 2"),
+                    HasSubstr("this one has 1")));
+  EXPECT_THAT(error("{}\n"), AllOf(HasSubstr("line 1"), HasSubstr("there is no field \"choices\"")));
+  EXPECT_THAT(error("nonsense\n"), HasSubstr("\"q3.jsonl\" line 1 is not JSON"));
+  EXPECT_THAT(error("\n\n"), HasSubstr("params.multiple_choice.questions: no question in it"));
+  EXPECT_THAT(error("{\"question\": \"\xff\"}"), HasSubstr("not UTF-8 at byte 14"));
+}
+
+}  // namespace
+}  // namespace editd::evaluate
