@@ -7,6 +7,7 @@ find_package(spdlog REQUIRED)
 find_package(GTest REQUIRED)
 find_package(nlohmann_json REQUIRED)
 find_package(HWY REQUIRED)
+find_package(ICU REQUIRED COMPONENTS uc)  # Tests only.
 find_package(OpenSSL REQUIRED)
 find_package(PkgConfig REQUIRED)
 find_package(RocksDB REQUIRED)

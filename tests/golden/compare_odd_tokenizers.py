@@ -49,14 +49,14 @@ NORMALIZERS = [
 BEHAVIORS = ["isolated", "removed", "merged_with_previous", "merged_with_next", "contiguous"]
 
 
-def over_bytes(normalizer, pre_tokenizer, trim=None, **model):
+def over_bytes(normalizer, pre_tokenizer, trim=None, alphabet=pre_tokenizers.ByteLevel.alphabet(), **model):
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizer
     tokenizer.decoder = decoders.ByteLevel()
     if normalizer:
         tokenizer.normalizer = normalizer
     tokenizer.train_from_iterator([TRAINING], trainers.BpeTrainer(
-        vocab_size=1000, min_frequency=1, show_progress=False, initial_alphabet=pre_tokenizers.ByteLevel.alphabet()))
+        vocab_size=1000, min_frequency=1, show_progress=False, initial_alphabet=alphabet))
     content = json.loads(tokenizer.to_str())
     content["model"].update(model)
     tokenizer = Tokenizer.from_str(json.dumps(content))
@@ -84,6 +84,10 @@ def all_of_them(r):
     for name, patterns in SPLITTERS.items():
         steps = [split(pattern) for pattern in patterns] + [byte_level(use_regex=name == "bloom")]
         yield name, over_bytes(normalizers.NFC() if name == "qwen35" else None, pre_tokenizers.Sequence(steps), False, ignore_merges=name == "tekken")
+    for trim, normalizer in [(None, None), (True, None), (False, normalizers.NFC()), (None, normalizers.Prepend("ab"))]:
+        # As SmolLM2's: bytes that the text for training does not have are no tokens, and are dropped.
+        some = r.sample(sorted(pre_tokenizers.ByteLevel.alphabet()), r.choice([0, 60, 200]))
+        yield "missing bytes", over_bytes(normalizer, byte_level(), trim, alphabet=some, ignore_merges=trim is None)
     for pattern in PATTERNS:
         step = split(pattern, r.choice(BEHAVIORS), r.random() < 0.4)
         pre_tokenizer = pre_tokenizers.Sequence([step, byte_level(r.random() < 0.5, r.random() < 0.3)])

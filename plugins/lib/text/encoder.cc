@@ -324,6 +324,31 @@ uint64_t Encoder::Count(std::string_view text, uint64_t* counts) {
   return total;
 }
 
+// Calls on_symbol(id, first, last), its first and last byte of `word`, for scratch_'s symbols as the reference places
+// them where bytes without a token are dropped: it counts in the word as it is spelled in GPT-2's alphabet, of one byte
+// or two a letter, and does not count what it drops, so that what follows comes to lie before its own letters.
+template <typename OnSymbol>
+void Encoder::LocateSpelled(std::string_view word, OnSymbol&& on_symbol) {
+  std::vector<uint32_t> spelled;  // The byte of `word` that each byte of its spelling stands for.
+  std::vector<uint32_t> lengths;  // Of the letters that are not dropped.
+  for (size_t i = 0; i < word.size(); ++i) {
+    const auto byte = static_cast<uint8_t>(word[i]);
+    const uint32_t length = ByteToAlphabet(byte) < 0x80 ? 1 : 2;
+    spelled.insert(spelled.end(), length, static_cast<uint32_t>(i));
+    if (tokenizer_->byte_tokens_[byte] != kNoToken) lengths.push_back(length);
+  }
+  if (scratch_.symbols.size() == 1 && scratch_.symbols[0].bytes == word.size()) {
+    on_symbol(scratch_.symbols[0].id, 0, word.size() - 1);
+    return;
+  }
+  size_t at = 0, letter = 0;
+  for (const Bpe::Symbol& symbol : scratch_.symbols) {
+    const size_t begin = at;
+    for (uint32_t left = symbol.bytes; left > 0; --left) at += lengths[letter++];
+    on_symbol(symbol.id, spelled[begin], spelled[at - 1]);
+  }
+}
+
 template <typename OnSpan>
 void Encoder::Locate(std::string_view text, Places places, OnSpan&& on_span) {
   auto begin_of = [&](const Piece& piece, size_t i) {
@@ -358,6 +383,12 @@ void Encoder::Locate(std::string_view text, Places places, OnSpan&& on_span) {
             scratch_.symbols.assign(1, {whole, static_cast<uint32_t>(word.size())});
           } else {
             tokenizer_->bpe_.Apply(word, &scratch_, places == Places::kExact);
+          }
+          if (places == Places::kReference && tokenizer_->drops_bytes_) {
+            LocateSpelled(word, [&](TokenId id, size_t first, size_t last) {
+              on_span(TokenSpan{id, begin_of(piece, first), end_of(piece, last + 1)}, tokenizer_->TokenText(id));
+            });
+            return;
           }
           at += scratch_.skipped;
           for (const Bpe::Symbol& symbol : scratch_.symbols) {

@@ -168,6 +168,7 @@ absl::Status Tokenizer::BuildLeaves() {
   }
   const TokenId unknown = spec_.unknown.value_or(kNoToken);
   if (spec_.byte_level) {
+    drops_bytes_ = !complete && unknown == kNoToken;
     bpe_.SetBytes(byte_tokens_, unknown, spec_.fuse_unknown);
     return absl::OkStatus();
   }

@@ -126,6 +126,7 @@ class Tokenizer {
   bool cuts_at_metaspaces_ = false;  // Nothing merges across a place before which is no U+2581 and after which is one.
   SplitterKind only_splitter_ = SplitterKind::kNone;  // All that the pre-tokenizer does.
   bool simple_ = false;  // A splitter of words, and before it only forms of Unicode and added tokens of the raw text.
+  bool drops_bytes_ = false;   // byte_level(), and of some bytes nothing is left.
   bool needs_places_ = false;  // Where a text is cut depends on where it is from.
 
   mutable SharedPieces shared_;
@@ -171,6 +172,8 @@ class Encoder {
   // Calls on_word(word) for the parts of a piece that are merged on their own.
   template <typename OnWord>
   void Words(std::string_view piece, OnWord&& on_word);
+  template <typename OnSymbol>
+  void LocateSpelled(std::string_view word, OnSymbol&& on_symbol);
   template <typename OnSpan>
   void Locate(std::string_view text, Places places, OnSpan&& on_span);
   // The tokens of a word; valid until the next call. PieceCache::kCopied may be read at `data`, however many there
