@@ -162,28 +162,28 @@ absl::StatusOr<Matrix> Combined(Job& job, const v1::Combination& how, std::vecto
         KeepTop((*thresholds)[i], first, count, columns, x);
       }
     };
-    std::vector<float> x(n), weighted, elect, number;
-    std::fill(to, to + n, 0.0f);
-    if (elects) {
-      weighted.resize(n);
-      elect.assign(n, 0);
-      number.assign(n, 0);
+    if (!elects) {
+      std::vector<float> x(n);
+      std::fill(to, to + n, 0.0f);
       for (size_t i = 0; i < shared->size(); ++i) {
         fill(i, x.data());
-        frequency ? blocks.add_sign(x.data(), n, elect.data()) : blocks.add(elect.data(), x.data(), n, elect.data());
+        blocks.add_scaled(x.data(), static_cast<float>((*shared)[i].weight), n, to);
       }
+      return;
     }
+    std::vector<std::vector<float>> changed;
+    std::vector<const float*> pointers;
+    std::vector<float> weights;
     for (size_t i = 0; i < shared->size(); ++i) {
-      const auto weight = static_cast<float>((*shared)[i].weight);
-      fill(i, x.data());
-      if (!elects) {
-        blocks.add_scaled(x.data(), weight, n, to);
-        continue;
-      }
-      blocks.scale(x.data(), weight, n, weighted.data());
-      blocks.agree(x.data(), weighted.data(), elect.data(), 1, n, to, number.data());
+      fill(i, changed.emplace_back(n).data());
+      pointers.push_back(changed.back().data());
+      weights.push_back(static_cast<float>((*shared)[i].weight));
     }
-    if (elects) blocks.divide_each(to, number.data(), n);
+    const std::vector<float> ones(shared->size(), 1.0f);
+    blocks.elect(pointers.data(),
+                 {frequency ? kernels::Election::By::kSigns : kernels::Election::By::kPlain, shared->size(),
+                  weights.data(), ones.data()},
+                 n, to);
   };
   return out;
 }

@@ -198,6 +198,7 @@ class Engine {
     const size_t bytes = DTypeBytes(plan.type);
     tile->bytes.resize(static_cast<size_t>(tile->end - tile->begin) * bytes);
     if (!mapped) Prefetch(plan, tile->begin, tile->end);
+    merge->Prepare(tile->begin, tile->end, scratch);
     std::vector<float>& out_room = scratch->out;
     out_room.resize(std::max(out_room.size(), static_cast<size_t>(merge->block())));
     float* out = out_room.data();

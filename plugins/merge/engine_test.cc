@@ -147,8 +147,9 @@ TEST_P(MethodTest, IsRoundedOnce) {
 }
 
 TEST_P(MethodTest, IsTheSameOnAnyThreadsAndTiles) {
-  // Leaves and blocks at every place of a tile, and ties in plenty: bfloat16 has few differences.
-  for (const std::vector<int64_t>& shape : {std::vector<int64_t>{3, 30011}}) {
+  // Leaves and blocks at every place of a tile, and ties in plenty: bfloat16 has few differences. The second is large
+  // enough for a sample.
+  for (const std::vector<int64_t>& shape : {std::vector<int64_t>{3, 30011}, {130, 2047}}) {
     int64_t elements = 1;
     for (const int64_t extent : shape) elements *= extent;
     const Family family = MakeFamily(DType::kBF16, elements, GetParam().models, 5);

@@ -3,7 +3,9 @@
 #include <bit>
 #include <cmath>
 #include <cstring>
+#include <limits>
 
+#include "absl/container/inlined_vector.h"
 #include "plugins/merge/rank_select.h"
 #include "plugins/merge/tensor_merge.h"
 
@@ -117,7 +119,8 @@ class Sce : public TensorMerge {
     if (plan.settings.select_topk < 1) {
       // How many positions stay depends on how many vary at all, which the first pass counts.
       selection_ =
-          std::make_unique<RankSelect>(std::vector<int64_t>{std::max<int64_t>(1, elements() - 1)}, elements(), block());
+          std::make_unique<RankSelect>(std::vector<int64_t>{std::max<int64_t>(1, elements() - 1)}, elements(), block(),
+                                       RankSelect::Options{.sampled = std::numeric_limits<int64_t>::max()});
     }
   }
 
@@ -163,6 +166,7 @@ class Sce : public TensorMerge {
       still_ += still;
       return selection_->Add(words);
     }
+    Prepare(first * leaf(), std::min(elements(), end * leaf()), scratch);
     ForBlocks(first, end, [&](int64_t leaf, int64_t begin, size_t n) {
       Load(begin, n, scratch);
       Select(begin, n, scratch);
@@ -173,24 +177,22 @@ class Sce : public TensorMerge {
     });
   }
 
+  void Prepare(int64_t begin, int64_t end, Scratch* scratch) override {
+    if (selection_ == nullptr) return;
+    selection_->Ties(begin, end, [&](int64_t at, size_t n) {
+      Load(at, n, scratch);
+      return Variance(n, scratch);
+    });
+  }
+
   void Blend(int64_t begin, size_t n, Scratch* scratch, float* out) override {
     Load(begin, n, scratch);
     Select(begin, n, scratch);
-    float *elected = scratch->Floats(kSum, n), *denominator = scratch->Floats(kVariance, n);
-    float* weighted = scratch->Floats(kWeighted, n);
-    std::memset(elected, 0, n * sizeof(float));
-    std::memset(denominator, 0, n * sizeof(float));
-    std::memset(out, 0, n * sizeof(float));
-    for (size_t i = 0; i < weights_.size(); ++i) {
-      k_.add(elected, scratch->Floats(kDifferences + i, n), n, elected);
-    }
-    for (size_t i = 0; i < weights_.size(); ++i) {
-      const float* d = scratch->Floats(kDifferences + i, n);
-      const float weight = static_cast<float>(weights_[i]);
-      k_.scale(d, weight, n, weighted);
-      k_.agree(d, weighted, elected, weight, n, out, denominator);
-    }
-    k_.divide_each(out, denominator, n);
+    absl::InlinedVector<const float*, 8> differences;
+    for (size_t i = 0; i < weights_.size(); ++i) differences.push_back(scratch->Floats(kDifferences + i, n));
+    const std::vector<float> weights(weights_.begin(), weights_.end());
+    k_.elect(differences.data(), {kernels::Election::By::kPlain, weights.size(), weights.data(), weights.data()}, n,
+             out);
     k_.add(scratch->Floats(kBase, n), out, n, out);
   }
 
@@ -255,7 +257,7 @@ class Fusion : public TensorMerge {
     for (const double q : {0.25, 0.5, 0.75}) {
       counts.push_back(n - static_cast<int64_t>(q * static_cast<double>(n - 1)));
     }
-    selection_ = std::make_unique<RankSelect>(counts, n, block(), false);
+    selection_ = std::make_unique<RankSelect>(counts, n, block(), RankSelect::Options{.exact_ties = false});
   }
 
   bool Advance(Scratch*) override {
@@ -279,8 +281,10 @@ class Fusion : public TensorMerge {
     uint32_t* words = scratch->Words(0, selection_->words());
     std::memset(words, 0, selection_->words() * sizeof(uint32_t));
     ForBlocks(first, end, [&](int64_t, int64_t begin, size_t n) {
-      Load(begin, n, scratch);
-      selection_->Count(Importance(begin, n, scratch), begin, n, words);
+      const size_t wanted = selection_->Wanted(begin, n);
+      if (wanted == 0) return;
+      Load(begin, wanted, scratch);
+      selection_->Count(Importance(begin, wanted, scratch), begin, wanted, words);
     });
     selection_->Add(words);
   }

@@ -11,6 +11,7 @@
 #include <cstring>
 #include <numeric>
 
+#include "absl/container/inlined_vector.h"
 #include "plugins/lib/kernels/random.h"
 #include "plugins/merge/rank_select.h"
 #include "plugins/merge/tensor_merge.h"
@@ -99,6 +100,9 @@ class Sparse : public TensorMerge {
       }
     }
     by_l1_ = by_l1_ && drops;
+    if (by_l1_ && drop_ == Drop::kRandom && elements() <= kMaskedElements) masks_.resize(plan.parts.size());
+    for (const Part& part : plan.parts) weights_.push_back(static_cast<float>(part.weight));
+    ones_.assign(weights_.size(), 1.0f);
   }
 
   bool Advance(Scratch*) override {
@@ -112,6 +116,9 @@ class Sparse : public TensorMerge {
     const size_t models = plan_.parts.size();
     if (sums_.empty()) {
       sums_.resize(static_cast<size_t>(leaves()) * models * 2);
+      for (size_t i = 0; i < masks_.size(); ++i) {
+        if (plan_.parts[i].density < 1) masks_[i].resize(static_cast<size_t>(elements() + 63) / 64);
+      }
       return true;
     }
     for (size_t i = 0; i < models; ++i) {
@@ -133,16 +140,20 @@ class Sparse : public TensorMerge {
         std::memset(words, 0, selections_[i]->words() * sizeof(uint32_t));
       }
     }
+    if (selected_) Prepare(first * leaf(), std::min(elements(), end * leaf()), scratch);
     ForBlocks(first, end, [&](int64_t leaf, int64_t begin, size_t n) {
+      if (!selected_) return CountBlock(begin, n, scratch);
       const float* base = LoadBase(begin, n, scratch);
       for (size_t i = 0; i < models; ++i) {
-        if (!selected_ && selections_[i] == nullptr) continue;
         float* d = Difference(i, base, begin, n, scratch);
-        if (!selected_) {
-          selections_[i]->Count(d, begin, n, scratch->Words(kCounters + i, 0));
+        double* sums = &sums_[(static_cast<size_t>(leaf) * models + i) * 2];
+        if (drop_ == Drop::kRandom && plan_.parts[i].density < 1) {
+          double all, kept;
+          k_.sums_abs_masked(d, Mask(i, begin, n, scratch), n, &all, &kept);
+          sums[0] += all;
+          sums[1] += kept;
           continue;
         }
-        double* sums = &sums_[(static_cast<size_t>(leaf) * models + i) * 2];
         sums[0] += k_.sum_abs(d, n);
         Sparsify(i, d, begin, n, scratch);
         sums[1] += k_.sum_abs(d, n);
@@ -154,23 +165,35 @@ class Sparse : public TensorMerge {
     }
   }
 
+  void Prepare(int64_t begin, int64_t end, Scratch* scratch) override {
+    for (size_t i = 0; i < selections_.size(); ++i) {
+      if (selections_[i] == nullptr) continue;
+      selections_[i]->Ties(
+          begin, end, [&](int64_t at, size_t n) { return Difference(i, LoadBase(at, n, scratch), at, n, scratch); });
+    }
+  }
+
   void Blend(int64_t begin, size_t n, Scratch* scratch, float* out) override {
     const Settings& s = plan_.settings;
     const float* base = LoadBase(begin, n, scratch);
-    std::vector<float*> differences;
+    absl::InlinedVector<const float*, 8> differences;
     for (size_t i = 0; i < plan_.parts.size(); ++i) {
       float* d = Difference(i, base, begin, n, scratch);
-      Sparsify(i, d, begin, n, scratch);
+      if (drop_ == Drop::kRandom && plan_.parts[i].density < 1) {
+        k_.keep_masked(d, masks_.empty() ? Mask(i, begin, n, scratch) : &masks_[i][static_cast<size_t>(begin / 64)], n);
+      } else {
+        Sparsify(i, d, begin, n, scratch);
+      }
       if (made_up_[i] != 1) k_.scale(d, made_up_[i], n, d);
       differences.push_back(d);
     }
     if (elects_) {
-      Elected(differences, n, scratch, out);
+      k_.elect(differences.data(), Signs(), n, out);
     } else {
       double weights = 0;
       std::memset(out, 0, n * sizeof(float));
       for (size_t i = 0; i < differences.size(); ++i) {
-        k_.add_scaled(differences[i], static_cast<float>(plan_.parts[i].weight), n, out);
+        k_.add_scaled(differences[i], weights_[i], n, out);
         weights += plan_.parts[i].weight;
       }
       if (s.normalize && std::fabs(weights) >= 1e-8) k_.divide(out, static_cast<float>(weights), n);
@@ -181,8 +204,10 @@ class Sparse : public TensorMerge {
 
  private:
   // Scratch.
-  enum { kBase, kElected, kDenominator, kWeighted, kDifferences };
+  enum { kBase, kDifferences };
   enum { kRandomBits, kRanks, kRoom, kCounters };
+  // The mask of a tensor of up to so many elements is kept from one pass to the next: 2 MiB a model.
+  static constexpr int64_t kMaskedElements = int64_t{1} << 24;
 
   // The share of elements that stays, at least one: so that the smallest norm's largest difference is not lost.
   int64_t Count(double density) const {
@@ -205,6 +230,40 @@ class Sparse : public TensorMerge {
     return d;
   }
 
+  // A pass of the selections that are open.
+  void CountBlock(int64_t begin, size_t n, Scratch* scratch) const {
+    const float* base = nullptr;
+    size_t loaded = 0;
+    for (size_t i = 0; i < selections_.size(); ++i) {
+      const size_t wanted = selections_[i] == nullptr ? 0 : selections_[i]->Wanted(begin, n);
+      if (wanted == 0) continue;
+      if (wanted > loaded) base = LoadBase(begin, loaded = wanted, scratch);
+      selections_[i]->Count(Difference(i, base, begin, wanted, scratch), begin, wanted,
+                            scratch->Words(kCounters + i, 0));
+    }
+  }
+
+  // Which elements of a model stay, made now and kept if masks are.
+  const uint64_t* Mask(size_t i, int64_t begin, size_t n, Scratch* scratch) {
+    uint64_t* mask = masks_.empty() ? scratch->Masks(n) : &masks_[i][static_cast<size_t>(begin / 64)];
+    const Part& part = plan_.parts[i];
+    k_.random_mask(plan_.settings.seed, name_, part.stream, static_cast<uint64_t>(begin), n, Limit(part.density), mask);
+    return mask;
+  }
+
+  kernels::Election Signs() const {
+    using By = kernels::Election::By;
+    const Settings& s = plan_.settings;
+    kernels::Election election;
+    election.by = s.election == v1::ELECTION_COUNT ? By::kSigns
+                  : s.election == v1::ELECTION_SUM ? By::kPlain
+                                                   : By::kWeighted;
+    election.models = weights_.size();
+    election.weights = weights_.data();
+    if (s.normalize) election.shares = s.divisor == v1::DIVISOR_COUNT ? ones_.data() : weights_.data();
+    return election;
+  }
+
   void Sparsify(size_t i, float* d, int64_t begin, size_t n, Scratch* scratch) const {
     const Part& part = plan_.parts[i];
     if (part.density >= 1) return;
@@ -216,7 +275,7 @@ class Sparse : public TensorMerge {
       case Drop::kBothEnds:
         return selections_[i]->KeepWithout(0, 1, d, begin, n);
       case Drop::kRandom:
-        return k_.keep_random(d, Random(part, begin, n, scratch), Limit(part.density), n);
+        return;  // By its mask.
       case Drop::kByRank:
         return DropByRank(part, d, begin, n, scratch);
     }
@@ -246,34 +305,6 @@ class Sparse : public TensorMerge {
     }
   }
 
-  // The sum of the differences that have the elected sign.
-  void Elected(const std::vector<float*>& differences, size_t n, Scratch* scratch, float* out) const {
-    const Settings& s = plan_.settings;
-    float* elected = scratch->Floats(kElected, n);
-    float* denominator = scratch->Floats(kDenominator, n);
-    float* weighted = scratch->Floats(kWeighted, n);
-    std::memset(elected, 0, n * sizeof(float));
-    std::memset(denominator, 0, n * sizeof(float));
-    std::memset(out, 0, n * sizeof(float));
-    const bool by_weight = s.election == v1::ELECTION_WEIGHTED_SUM;
-    for (size_t i = 0; i < differences.size(); ++i) {
-      if (s.election == v1::ELECTION_COUNT) {
-        k_.add_sign(differences[i], n, elected);
-        continue;
-      }
-      if (by_weight) k_.scale(differences[i], static_cast<float>(plan_.parts[i].weight), n, differences[i]);
-      k_.add(elected, differences[i], n, elected);
-    }
-    for (size_t i = 0; i < differences.size(); ++i) {
-      const float weight = static_cast<float>(plan_.parts[i].weight);
-      const float share = s.divisor == v1::DIVISOR_COUNT ? 1.0f : weight;
-      const float* d = differences[i];
-      if (!by_weight) k_.scale(d, weight, n, weighted);
-      k_.agree(d, by_weight ? d : weighted, elected, share, n, out, denominator);
-    }
-    if (s.normalize) k_.divide_each(out, denominator, n);
-  }
-
   const Drop drop_;
   const bool elects_;
   const uint64_t name_;
@@ -281,6 +312,8 @@ class Sparse : public TensorMerge {
   bool selected_ = false;
   std::vector<std::unique_ptr<RankSelect>> selections_;  // A part each; null if it drops nothing by magnitude.
   std::vector<float> made_up_;                           // What a part's differences are multiplied by.
+  std::vector<float> weights_, ones_;                    // A part each.
+  std::vector<std::vector<uint64_t>> masks_;             // A part each; none if they are made anew where needed.
   std::vector<double> sums_;                             // leaves x parts x 2: magnitudes before and after.
 };
 

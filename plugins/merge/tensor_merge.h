@@ -5,8 +5,8 @@
 // blended on its own, in any order, by any thread. What a scan finds is kept leaf by leaf and put together in the order
 // of leaves, so that neither tiles nor threads change a bit of it.
 //
-// Thread-safe as the engine uses it: Scan and Blend by several threads on different leaves and blocks; Advance by one,
-// while no other call runs.
+// Thread-safe as the engine uses it: Scan, Prepare and Blend by several threads on different leaves and blocks; Advance
+// by one, while no other call runs.
 #ifndef EDITD_PLUGINS_MERGE_TENSOR_MERGE_H_
 #define EDITD_PLUGINS_MERGE_TENSOR_MERGE_H_
 
@@ -99,6 +99,10 @@ class Scratch {
  public:
   float* Floats(size_t number, size_t n) { return Grow(&floats_, number, n); }
   uint32_t* Words(size_t number, size_t n) { return Grow(&words_, number, n); }
+  uint64_t* Masks(size_t n) {
+    if (mask_.size() < n / 64 + 1) mask_.resize(n / 64 + 1);
+    return mask_.data();
+  }
   std::vector<float> out;  // The engine's.
 
  private:
@@ -111,6 +115,7 @@ class Scratch {
   }
   std::vector<std::vector<float>> floats_;
   std::vector<std::vector<uint32_t>> words_;
+  std::vector<uint64_t> mask_;
 };
 
 class TensorMerge {
@@ -127,8 +132,11 @@ class TensorMerge {
 
   // Called before the first scan and after each one: true if all leaves have to be scanned (again).
   virtual bool Advance(Scratch*) { return false; }
-  // Leaves first .. end - 1.
+  // Leaves first .. end - 1. A scan's calls begin in order, from the tensor's beginning to its end.
   virtual void Scan(int64_t /*first*/, int64_t /*end*/, Scratch*) {}
+  // Before the blocks of elements begin .. end are blended. These calls begin in order, too. A call may wait for the
+  // ones that began before it.
+  virtual void Prepare(int64_t /*begin*/, int64_t /*end*/, Scratch*) {}
   // Elements begin .. begin + n: one block. `begin` is a multiple of block().
   virtual void Blend(int64_t begin, size_t n, Scratch* scratch, float* out) = 0;
 

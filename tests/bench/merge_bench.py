@@ -5,10 +5,11 @@
 Makes a base and two fine-tunes of TinyLlama's shape (bfloat16; --layers 2 for a short run), imports them into an editd of its
 own, and then, method by method and in turns, merges with both. Ours is timed from `editctl submit --wait` to its end: the
 result is published and on disk. mergekit is timed as its whole command, output written. A weight differs from round to
-round, so that nothing is answered from the store. Printed: the best of the rounds, the ratio, processor seconds, and
+round, so that nothing is answered from the store, and each of our runs begins with a copy (hard links) of the store that
+has only the three checkpoints. Printed: the best of the rounds, the ratio, processor seconds, and
 memory: mergekit's peak, and our worker's largest anonymous memory (mapped files left out; looked at every 10 ms).
 
-tests/bench/install_peers installs mergekit 0.1.5. Needs 20 GB of disk and of page cache at full size.
+tests/bench/install_peers installs mergekit 0.1.5. Needs 18 GB of disk and of page cache at full size.
 """
 
 import argparse
@@ -172,9 +173,34 @@ def peer(executable, work, method, weight):
     return {"seconds": seconds, "cpu": usage.ru_utime + usage.ru_stime, "memory": usage.ru_maxrss * 1024}
 
 
+def import_all(work):
+    """A store with the three checkpoints. An import's file stays in it as an asset: the checkpoint's becomes a link to that."""
+    store = work / "store"
+    store.mkdir()
+    editd = Editd(folder=store)
+    editd.start()
+    seen = set()
+    for kind in ("base", "a", "b"):
+        editd.import_model(work / kind, kind)
+        file = work / kind / "model.safetensors"
+        for asset in set((editd.state / "assets").glob("*/*")) - seen:
+            seen.add(asset)
+            if asset.stat().st_size == file.stat().st_size:
+                file.unlink()
+                os.link(asset, file)
+    editd.stop()
+    return store
+
+
+def store_copy(store, folder):
+    """An editd with all that `store` has. Files that are never written again are linked."""
+    shutil.copytree(store, folder, copy_function=lambda a, b: (os.link if {"assets", "packs"} & set(pathlib.Path(a).parts) else shutil.copy2)(a, b))
+    return Editd(folder=folder)
+
+
 def ours(editd, method, weight):
     inputs = " ".join(f'input {{ model: "{name}" name: "{name}" }}' for name in INPUTS.get(method, ("base", "a", "b")))
-    spec = f"""plugin: "merge" {inputs} output {{ ref: "merged-{method}" }} seed: 1 params {{
+    spec = f"""plugin: "merge" {inputs} output {{ ref: "merged" }} seed: 1 params {{
         [type.googleapis.com/editd.plugins.merge.v1.MergeSpec] {{ {METHODS[method][1].replace("W", str(weight))} }} }}"""
     memory = WorkerMemory(editd.process.pid)
     start = time.monotonic()
@@ -203,23 +229,19 @@ def main():
     print(f"{size / 2e9:.2f} B parameters, bfloat16, {os.cpu_count()} processors, best of {options.rounds}\n")
     print("| method | mergekit | editd | ratio | bar | cpu | memory |\n|---|---|---|---|---|---|---|")
     try:
-        (work / "editd").mkdir()
-        with Editd(folder=work / "editd") as editd:
-            for kind in ("base", "a", "b"):
-                editd.import_model(work / kind, kind)
-            for method in options.methods.split(","):
-                theirs, mine = [], []
-                for i in range(options.rounds):
-                    weight = round(0.3 + 0.05 * i, 2)
+        store = import_all(work)
+        for method in options.methods.split(","):
+            theirs, mine = [], []
+            for i in range(options.rounds):
+                weight = round(0.3 + 0.05 * i, 2)
+                with store_copy(store, work / "editd") as editd:
                     mine.append(ours(editd, method, weight))
-                    theirs.append(peer(options.peer, work, method, weight))
-                    editd.ctl("tag", "--delete", f"merged-{method}")
-                    editd.ctl("gc", "--grace", "0s")
-                a, b = (min(run["seconds"] for run in runs) for runs in (theirs, mine))
-                cpu = [min(run["cpu"] for run in runs) for runs in (theirs, mine)]
-                memory = [max(run["memory"] for run in runs) for runs in (theirs, mine)]
-                print(f"| {method} | {a:.1f} s | {b:.2f} s | {a / b:.1f}x | {BARS[method]}x | {cpu[0]:.1f} s, {cpu[1]:.1f} s | "
-                      f"{memory[0] / 1e9:.1f} GB, {memory[1] / 1e6:.0f} MB |", flush=True)
+                theirs.append(peer(options.peer, work, method, weight))
+            a, b = (min(run["seconds"] for run in runs) for runs in (theirs, mine))
+            cpu = [min(run["cpu"] for run in runs) for runs in (theirs, mine)]
+            memory = [max(run["memory"] for run in runs) for runs in (theirs, mine)]
+            print(f"| {method} | {a:.1f} s | {b:.2f} s | {a / b:.1f}x | {BARS[method]}x | {cpu[0]:.1f} s, {cpu[1]:.1f} s | "
+                  f"{memory[0] / 1e9:.1f} GB, {memory[1] / 1e6:.0f} MB |", flush=True)
     finally:
         shutil.rmtree(work, ignore_errors=True)
 

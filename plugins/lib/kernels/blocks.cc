@@ -4,12 +4,15 @@
 // Floats are rounded to the stored types with integer arithmetic, as dtype.h does: instructions that convert differ
 // from one instruction set to the next in what they do with NaN and subnormals. Counting by magnitude stays scalar
 // (vectors would collide), but whole vectors without a hit are passed over.
+#include <algorithm>
 #include <bit>
+#include <vector>
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "plugins/lib/kernels/blocks.cc"
 #include "hwy/foreach_target.h"  // Includes this file once more for each target.
 // After it:
+#include "hwy/cache_control.h"
 #include "hwy/highway.h"
 #include "plugins/lib/kernels/blocks.h"
 #include "plugins/lib/kernels/random.h"
@@ -46,9 +49,14 @@ inline size_t Vectors(size_t n, const Body& body) {
 // --- stored types
 // ------------------------------------------------------------------------------------------------------
 
+// Elements of two bytes. Several tensors are read in turns, a block of each: the processor's own prefetching begins
+// anew with each block, and stops at each page's end.
+constexpr size_t kPrefetch = 2048;
+
 void LoadBf16(const void* in, size_t n, float* out) {
   const uint16_t* x = static_cast<const uint16_t*>(in);
   const size_t i = Vectors(n, [&](size_t at) HWY_ATTR {
+    hwy::Prefetch(x + at + kPrefetch);
     const VU bits = hn::ShiftLeft<16>(hn::PromoteTo(u, hn::LoadU(half, x + at)));
     hn::StoreU(hn::BitCast(f, bits), f, out + at);
   });
@@ -58,6 +66,7 @@ void LoadBf16(const void* in, size_t n, float* out) {
 void LoadF16(const void* in, size_t n, float* out) {
   const uint16_t* x = static_cast<const uint16_t*>(in);
   const size_t i = Vectors(n, [&](size_t at) HWY_ATTR {
+    hwy::Prefetch(x + at + kPrefetch);
     const VU bits = hn::PromoteTo(u, hn::LoadU(half, x + at));
     const VU sign = hn::ShiftLeft<16>(hn::And(bits, hn::Set(u, 0x8000)));
     const VU magnitude = hn::And(bits, hn::Set(u, 0x7fff));
@@ -187,24 +196,86 @@ void KeepRandom(float* x, const uint32_t* bits, uint32_t limit, size_t n) {
   kPlainBlocks.keep_random(x + i, bits + i, limit, n - i);
 }
 
-void AddSign(const float* x, size_t n, float* out) {
-  const size_t i = Vectors(n, [&](size_t at) HWY_ATTR {
-    const VF value = hn::LoadU(f, x + at), one = hn::Set(f, 1.0f), zero = hn::Zero(f);
-    const VF plus = hn::IfThenElseZero(hn::Gt(value, zero), one), minus = hn::IfThenElseZero(hn::Lt(value, zero), one);
-    hn::StoreU(hn::Add(hn::LoadU(f, out + at), hn::Sub(plus, minus)), f, out + at);
-  });
-  kPlainBlocks.add_sign(x + i, n - i, out + i);
+// The bits of a mask for the vector at `at`: whole bytes, or (vectors of four and fewer) a part of one.
+template <typename Tag>
+HWY_INLINE hn::Mask<Tag> MaskAt(Tag tag, const uint64_t* mask, size_t at) {
+  const uint8_t* bytes = reinterpret_cast<const uint8_t*>(mask) + at / 8;
+  if constexpr (hn::MaxLanes(Tag()) >= 8) return hn::LoadMaskBits(tag, bytes);
+  const uint64_t bits = *bytes >> (at % 8);
+  return hn::LoadMaskBits(tag, reinterpret_cast<const uint8_t*>(&bits));
 }
 
-void Agree(const float* sign, const float* x, const float* elect, float by, size_t n, float* num, float* den) {
-  const size_t i = Vectors(n, [&](size_t at) HWY_ATTR {
-    const VF value = hn::LoadU(f, sign + at), zero = hn::Zero(f);
-    const auto plus = hn::Ge(hn::LoadU(f, elect + at), zero);
-    const auto same = hn::Or(hn::And(plus, hn::Gt(value, zero)), hn::AndNot(plus, hn::Lt(value, zero)));
-    hn::StoreU(hn::Add(hn::LoadU(f, num + at), hn::IfThenElseZero(same, hn::LoadU(f, x + at))), f, num + at);
-    hn::StoreU(hn::Add(hn::LoadU(f, den + at), hn::IfThenElseZero(same, hn::Set(f, by))), f, den + at);
+void KeepMasked(float* x, const uint64_t* mask, size_t n) {
+  // The rest begins with a word of the mask.
+  const size_t i = Vectors(n / 64 * 64, [&](size_t at) HWY_ATTR {
+    hn::StoreU(hn::IfThenElseZero(MaskAt(f, mask, at), hn::LoadU(f, x + at)), f, x + at);
   });
-  kPlainBlocks.agree(sign + i, x + i, elect + i, by, n - i, num + i, den + i);
+  kPlainBlocks.keep_masked(x + i, mask + i / 64, n - i);
+}
+
+// With kModels zero for any number of them.
+template <Election::By kBy, bool kDivide, size_t kModels>
+HWY_INLINE void ElectVector(const float* const* x, const Election& e, size_t at, float* out) {
+  const size_t models = kModels == 0 ? e.models : kModels;
+  const VF zero = hn::Zero(f);
+  VF sum = zero;
+  for (size_t m = 0; m < models; ++m) {
+    const VF value = hn::LoadU(f, x[m] + at);
+    if constexpr (kBy == Election::By::kSigns) {
+      const VF one = hn::Set(f, 1.0f);
+      const VF plus = hn::IfThenElseZero(hn::Gt(value, zero), one);
+      sum = hn::Add(sum, hn::Sub(plus, hn::IfThenElseZero(hn::Lt(value, zero), one)));
+    } else {
+      sum = hn::Add(sum, kBy == Election::By::kWeighted ? hn::Mul(value, hn::Set(f, e.weights[m])) : value);
+    }
+  }
+  // With the other sign where minus is elected, what counts is above zero.
+  const VF turn = hn::IfThenZeroElse(hn::Ge(sum, zero), hn::BitCast(f, hn::Set(u, 0x80000000u)));
+  VF num = zero, den = zero;
+  for (size_t m = 0; m < models; ++m) {
+    const VF value = hn::LoadU(f, x[m] + at), weighted = hn::Mul(value, hn::Set(f, e.weights[m]));
+    const VF sign = kBy == Election::By::kWeighted ? weighted : value;
+    const auto counts = hn::Gt(hn::Xor(sign, turn), zero);
+    num = hn::Add(num, hn::IfThenElseZero(counts, weighted));
+    if constexpr (kDivide) den = hn::Add(den, hn::IfThenElseZero(counts, hn::Set(f, e.shares[m])));
+  }
+  if constexpr (kDivide) num = hn::Div(num, hn::IfThenElse(hn::Eq(den, zero), hn::Set(f, 1.0f), den));
+  hn::StoreU(num, f, out + at);
+}
+
+template <Election::By kBy, bool kDivide>
+size_t ElectAll(const float* const* x, const Election& e, size_t n, float* out) {
+  if (e.models != 2) return Vectors(n, [&](size_t at) HWY_ATTR { ElectVector<kBy, kDivide, 0>(x, e, at, out); });
+  // Two models are what most merges have; values by name stay in registers.
+  const float* const pointers[] = {x[0], x[1]};
+  const float weights[] = {e.weights[0], e.weights[1]};
+  const float shares[] = {kDivide ? e.shares[0] : 0, kDivide ? e.shares[1] : 0};
+  const Election two = {e.by, 2, weights, shares};
+  return Vectors(n, [&](size_t at) HWY_ATTR { ElectVector<kBy, kDivide, 2>(pointers, two, at, out); });
+}
+
+template <Election::By kBy>
+size_t ElectBy(const float* const* x, const Election& e, size_t n, float* out) {
+  return e.shares != nullptr ? ElectAll<kBy, true>(x, e, n, out) : ElectAll<kBy, false>(x, e, n, out);
+}
+
+void Elect(const float* const* x, const Election& e, size_t n, float* out) {
+  size_t i = 0;
+  switch (e.by) {
+    case Election::By::kWeighted:
+      i = ElectBy<Election::By::kWeighted>(x, e, n, out);
+      break;
+    case Election::By::kPlain:
+      i = ElectBy<Election::By::kPlain>(x, e, n, out);
+      break;
+    case Election::By::kSigns:
+      i = ElectBy<Election::By::kSigns>(x, e, n, out);
+      break;
+  }
+  if (i == n) return;
+  std::vector<const float*> rest(x, x + e.models);
+  for (const float*& model : rest) model += i;
+  kPlainBlocks.elect(rest.data(), e, n - i, out + i);
 }
 
 void Near(const float* base, const float* x, float t, size_t n, float* out) {
@@ -226,6 +297,14 @@ using HalfF = hn::Rebind<float, D>;
 constexpr HalfF halff;
 constexpr size_t kVectors = 16 / HWY_LANES(double) == 0 ? 1 : 16 / HWY_LANES(double);  // That hold sixteen lanes.
 
+// Halves onto halves.
+inline double Fold(double* lanes) {
+  for (size_t width = 8; width > 0; width /= 2) {
+    for (size_t k = 0; k < width; ++k) lanes[k] += lanes[k + width];
+  }
+  return lanes[0];
+}
+
 // term(vector of floats' place, accumulator) for each whole sixteen; rest(i, lane) for what is left over.
 template <typename Term, typename Rest>
 double SumLanes(size_t n, const Term& term, const Rest& rest) {
@@ -238,10 +317,7 @@ double SumLanes(size_t n, const Term& term, const Rest& rest) {
   double lanes[16];
   for (size_t k = 0; k < kVectors; ++k) hn::StoreU(sums[k], d, lanes + k * hn::Lanes(d));
   for (; i < n; ++i) rest(i, &lanes[i % 16]);
-  for (size_t width = 8; width > 0; width /= 2) {
-    for (size_t k = 0; k < width; ++k) lanes[k] += lanes[k + width];
-  }
-  return lanes[0];
+  return Fold(lanes);
 }
 
 double Dot(const float* x, const float* y, size_t n) {
@@ -260,6 +336,32 @@ double SumAbs(const float* x, size_t n) {
       [&](size_t at, hn::Vec<D>* sum)
           HWY_ATTR { *sum = hn::Add(*sum, hn::Abs(hn::PromoteTo(d, hn::LoadU(halff, x + at)))); },
       [&](size_t i, double* lane) { *lane += static_cast<double>(x[i] < 0 ? -x[i] : x[i]); });
+}
+
+void SumsAbsMasked(const float* x, const uint64_t* mask, size_t n, double* all, double* kept) {
+  hn::Vec<D> sums[kVectors], kept_sums[kVectors];
+  for (size_t k = 0; k < kVectors; ++k) sums[k] = kept_sums[k] = hn::Zero(d);
+  size_t i = 0;
+  for (; i + 16 <= n; i += 16) {
+    for (size_t k = 0; k < kVectors; ++k) {
+      const size_t at = i + k * hn::Lanes(d);
+      const hn::Vec<D> size = hn::Abs(hn::PromoteTo(d, hn::LoadU(halff, x + at)));
+      sums[k] = hn::Add(sums[k], size);
+      kept_sums[k] = hn::Add(kept_sums[k], hn::IfThenElseZero(MaskAt(d, mask, at), size));
+    }
+  }
+  double lanes[16], kept_lanes[16];
+  for (size_t k = 0; k < kVectors; ++k) {
+    hn::StoreU(sums[k], d, lanes + k * hn::Lanes(d));
+    hn::StoreU(kept_sums[k], d, kept_lanes + k * hn::Lanes(d));
+  }
+  for (; i < n; ++i) {
+    const double size = static_cast<double>(x[i] < 0 ? -x[i] : x[i]);
+    lanes[i % 16] += size;
+    if ((mask[i / 64] >> (i % 64) & 1) != 0) kept_lanes[i % 16] += size;
+  }
+  *all = Fold(lanes);
+  *kept = Fold(kept_lanes);
 }
 
 // --- selection
@@ -289,6 +391,21 @@ size_t CountEqual(const float* x, uint32_t key, size_t n) {
   return count + kPlainBlocks.count_equal(x + i, key, n - i);
 }
 
+size_t CollectBetween(const float* x, uint32_t least, uint32_t end, size_t n, uint32_t* out, uint64_t* above) {
+  size_t found = 0;
+  uint64_t larger = 0;
+  const size_t i = Vectors(n, [&](size_t at) HWY_ATTR {
+    const VU magnitude = Magnitude(hn::LoadU(f, x + at));
+    const auto below_end = hn::Lt(magnitude, hn::Set(u, end));
+    const auto between = hn::AndNot(hn::Lt(magnitude, hn::Set(u, least)), below_end);
+    larger += hn::Lanes(u) - hn::CountTrue(u, below_end);
+    hn::StoreU(hn::Compress(magnitude, between), u, out + found);  // Room for a whole vector is asked for.
+    found += hn::CountTrue(u, between);
+  });
+  *above += larger;
+  return found + kPlainBlocks.collect_between(x + i, least, end, n - i, out + found, above);
+}
+
 // --- random bits
 // -------------------------------------------------------------------------------------------------------
 
@@ -302,47 +419,82 @@ struct Counters {
   V64 c0, c1, c2, c3;
 };
 
-HWY_INLINE void Philox10(Counters* c, uint32_t k0, uint32_t k1) {
+HWY_INLINE void Round(Counters* c, V64 k0, V64 k1) {
   const auto m0 = hn::BitCast(u, hn::Set(u64, kPhiloxMultiplier[0]));
   const auto m1 = hn::BitCast(u, hn::Set(u64, kPhiloxMultiplier[1]));
-  for (int round = 0; round < 10; ++round) {
-    const V64 p0 = hn::MulEven(hn::BitCast(u, c->c0), m0), p1 = hn::MulEven(hn::BitCast(u, c->c2), m1);
-    c->c0 = hn::Xor(hn::Xor(hn::ShiftRight<32>(p1), c->c1), hn::Set(u64, k0));
-    c->c2 = hn::Xor(hn::Xor(hn::ShiftRight<32>(p0), c->c3), hn::Set(u64, k1));
-    c->c1 = p1;
-    c->c3 = p0;
-    k0 += kPhiloxWeyl[0];
-    k1 += kPhiloxWeyl[1];
+  const V64 p0 = hn::MulEven(hn::BitCast(u, c->c0), m0), p1 = hn::MulEven(hn::BitCast(u, c->c2), m1);
+  c->c0 = hn::Xor3(hn::ShiftRight<32>(p1), c->c1, k0);
+  c->c2 = hn::Xor3(hn::ShiftRight<32>(p0), c->c3, k1);
+  c->c1 = p1;
+  c->c3 = p0;
+}
+
+// Calls put(place, vector of words at that place of `first` and on) for all, in any order. Several counters' rounds run
+// side by side, because each has to wait for its last.
+template <typename Put>
+HWY_INLINE void RandomWords(uint64_t seed, uint64_t name, uint32_t stream, uint64_t first, size_t n, const Put& put) {
+  const size_t lanes = hn::Lanes(u64);
+  const V64 name_low = hn::Set(u64, name), name_high = hn::Set(u64, name >> 32);
+  const V64 number = hn::Iota(u64, static_cast<uint32_t>(0));
+  const auto counters = [&](uint64_t counter) HWY_ATTR {
+    return Counters{hn::Add(number, hn::Set(u64, counter)), hn::Set(u64, (counter >> 32) | uint64_t{stream} << 16),
+                    name_low, name_high};
+  };
+  const auto words = [&](const Counters& x, const Counters& y, size_t place) HWY_ATTR {
+    const auto join = [&](V64 a, V64 b, size_t word)
+                          HWY_ATTR { put(place + word * 16, hn::ConcatEven(u, hn::BitCast(u, b), hn::BitCast(u, a))); };
+    join(x.c0, y.c0, 0);
+    join(x.c1, y.c1, 1);
+    join(x.c2, y.c2, 2);
+    join(x.c3, y.c3, 3);
+  };
+  for (size_t group = 0; group < (n + 63) / 64; group += 2) {
+    const uint64_t counter = (first / 64 + group) * 16;
+    for (size_t k = 0; k < 16; k += 2 * lanes) {
+      Counters a = counters(counter + k), b = counters(counter + k + lanes);
+      Counters c = counters(counter + 16 + k), e = counters(counter + 16 + k + lanes);
+      uint32_t k0 = static_cast<uint32_t>(seed), k1 = static_cast<uint32_t>(seed >> 32);
+      for (int round = 0; round < 10; ++round) {
+        const V64 key0 = hn::Set(u64, k0), key1 = hn::Set(u64, k1);
+        Round(&a, key0, key1);
+        Round(&b, key0, key1);
+        Round(&c, key0, key1);
+        Round(&e, key0, key1);
+        k0 += kPhiloxWeyl[0];
+        k1 += kPhiloxWeyl[1];
+      }
+      words(a, b, group * 64 + k);
+      if (group * 64 + 64 < n) words(c, e, group * 64 + 64 + k);
+    }
   }
 }
 
 void Random(uint64_t seed, uint64_t name, uint32_t stream, uint64_t first, size_t n, uint32_t* out) {
-  const size_t lanes = hn::Lanes(u64);
-  const uint32_t k0 = static_cast<uint32_t>(seed), k1 = static_cast<uint32_t>(seed >> 32);
-  const V64 name_low = hn::Set(u64, name), name_high = hn::Set(u64, name >> 32);
-  for (size_t group = 0; group < (n + 63) / 64; ++group) {
-    const uint64_t counter = (first / 64 + group) * 16;
-    const V64 high = hn::Set(u64, (counter >> 32) | uint64_t{stream} << 16);
-    for (size_t k = 0; k < 16; k += 2 * lanes) {
-      const V64 number = hn::Iota(u64, static_cast<uint32_t>(0));
-      Counters a = {hn::Add(number, hn::Set(u64, counter + k)), high, name_low, name_high};
-      Counters b = {hn::Add(number, hn::Set(u64, counter + k + lanes)), high, name_low, name_high};
-      Philox10(&a, k0, k1);
-      Philox10(&b, k0, k1);
-      uint32_t* to = out + group * 64 + k;
-      const auto put = [&](V64 x, V64 y, size_t word) HWY_ATTR {
-        hn::StoreU(hn::ConcatEven(u, hn::BitCast(u, y), hn::BitCast(u, x)), u, to + word * 16);
-      };
-      put(a.c0, b.c0, 0);
-      put(a.c1, b.c1, 1);
-      put(a.c2, b.c2, 2);
-      put(a.c3, b.c3, 3);
+  RandomWords(seed, name, stream, first, n, [&](size_t at, VU words) HWY_ATTR { hn::StoreU(words, u, out + at); });
+}
+
+void RandomMask(uint64_t seed, uint64_t name, uint32_t stream, uint64_t first, size_t n, uint32_t limit,
+                uint64_t* mask) {
+  if constexpr (hn::MaxLanes(u) < 8) std::fill_n(mask, (n + 63) / 64, uint64_t{0});
+  RandomWords(seed, name, stream, first, n, [&](size_t at, VU words) HWY_ATTR {
+    const auto kept = hn::Lt(words, hn::Set(u, limit));
+    uint8_t* const bytes = reinterpret_cast<uint8_t*>(mask) + at / 8;
+    if constexpr (hn::MaxLanes(u) >= 8) {
+      hn::StoreMaskBits(u, kept, bytes);
+    } else {
+      uint8_t bits[8];
+      hn::StoreMaskBits(u, kept, bits);
+      *bytes = static_cast<uint8_t>(*bytes | bits[0] << (at % 8));
     }
-  }
+  });
 }
 #else
 void Random(uint64_t seed, uint64_t name, uint32_t stream, uint64_t first, size_t n, uint32_t* out) {
   kPlainBlocks.random_bits(seed, name, stream, first, n, out);
+}
+void RandomMask(uint64_t seed, uint64_t name, uint32_t stream, uint64_t first, size_t n, uint32_t limit,
+                uint64_t* mask) {
+  kPlainBlocks.random_mask(seed, name, stream, first, n, limit, mask);
 }
 #endif
 
@@ -365,15 +517,18 @@ const Blocks* Table() {
       DivideEach,
       KeepBetween,
       KeepRandom,
-      AddSign,
-      Agree,
+      KeepMasked,
+      Elect,
       Near,
       Dot,
       SumAbs,
+      SumsAbsMasked,
       CountHigh,
       CountLow,
       CountEqual,
+      CollectBetween,
       Random,
+      RandomMask,
   };
   return &table;
 }

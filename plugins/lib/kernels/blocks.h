@@ -22,6 +22,18 @@ inline constexpr uint32_t kMagnitudeBits = 0x7fffffff;
 inline constexpr size_t kHighCounts = 1 << 15;
 inline constexpr size_t kLowCounts = 1 << 16;
 
+// Room that a function may write to beyond its result.
+inline constexpr size_t kMaxLanes = 16;
+
+// Of numbers at the same place, one a model, those of one sign count. The sign is that of a sum (zero: plus).
+struct Election {
+  enum class By { kWeighted, kPlain, kSigns };  // The sum of weights times numbers, of numbers, of their signs.
+  By by = By::kWeighted;
+  size_t models = 0;
+  const float* weights = nullptr;  // A model each.
+  const float* shares = nullptr;   // What a number that counts adds to the divisor; null: nothing is divided by.
+};
+
 struct Blocks {
   const char* name;
 
@@ -48,10 +60,10 @@ struct Blocks {
   void (*keep_between)(float* x, uint32_t least, uint32_t end, size_t n);
   // Zero where bits[i] >= limit.
   void (*keep_random)(float* x, const uint32_t* bits, uint32_t limit, size_t n);
-  // 1, 0 or -1 is added.
-  void (*add_sign)(const float* x, size_t n, float* out);
-  // Where sign has the elected sign (elect >= 0: plus): num += x, den += by. Zero has none.
-  void (*agree)(const float* sign, const float* x, const float* elect, float by, size_t n, float* num, float* den);
+  // Zero where the mask's bit is: bit i % 64 of word i / 64.
+  void (*keep_masked)(float* x, const uint64_t* mask, size_t n);
+  // The sum of those numbers times their weights that have the elected sign (see Election). x[i] has n numbers.
+  void (*elect)(const float* const* x, const Election& election, size_t n, float* out);
   // x * clamp(t / max(|base - x|, 1e-6), 0, 1) + base * (1 - that)
   void (*near)(const float* base, const float* x, float t, size_t n, float* out);
 
@@ -59,6 +71,8 @@ struct Blocks {
   // ------------------------------------------------------------------------------------------------------------
   double (*dot)(const float* x, const float* y, size_t n);
   double (*sum_abs)(const float* x, size_t n);
+  // The same of all, and of those whose bit is set.
+  void (*sums_abs_masked)(const float* x, const uint64_t* mask, size_t n, double* all, double* kept);
 
   // --- selection
   // -------------------------------------------------------------------------------------------------------
@@ -68,11 +82,17 @@ struct Blocks {
   void (*count_low)(const float* x, uint32_t high, size_t n, uint32_t* counts);
   // How many magnitudes equal `key`.
   size_t (*count_equal)(const float* x, uint32_t key, size_t n);
+  // Magnitudes from `least` to below `end`, in order, go to `out` (room for n + kMaxLanes), the number of those from
+  // `end` on is added to *above. Returns how many went to `out`.
+  size_t (*collect_between)(const float* x, uint32_t least, uint32_t end, size_t n, uint32_t* out, uint64_t* above);
 
   // --- random bits
   // ----------------------------------------------------------------------------------------------------- See
   // RandomBits in random.h. `first` is a multiple of 64; n is rounded up to one, and so much is written.
   void (*random_bits)(uint64_t seed, uint64_t name, uint32_t stream, uint64_t first, size_t n, uint32_t* out);
+  // Bit i: whether element first + i's 32 bits are below `limit`. A word for each 64 elements, the last one whole.
+  void (*random_mask)(uint64_t seed, uint64_t name, uint32_t stream, uint64_t first, size_t n, uint32_t limit,
+                      uint64_t* mask);
 };
 
 // The best for this processor.

@@ -88,14 +88,29 @@ void KeepBetween(float* x, uint32_t least, uint32_t end, size_t n) {
 void KeepRandom(float* x, const uint32_t* bits, uint32_t limit, size_t n) {
   for (size_t i = 0; i < n; ++i) x[i] = bits[i] < limit ? x[i] : 0.0f;
 }
-void AddSign(const float* x, size_t n, float* out) {
-  for (size_t i = 0; i < n; ++i) out[i] += static_cast<float>((x[i] > 0) - (x[i] < 0));
+bool Bit(const uint64_t* mask, size_t i) { return (mask[i / 64] >> (i % 64) & 1) != 0; }
+void KeepMasked(float* x, const uint64_t* mask, size_t n) {
+  for (size_t i = 0; i < n; ++i) x[i] = Bit(mask, i) ? x[i] : 0.0f;
 }
-void Agree(const float* sign, const float* x, const float* elect, float by, size_t n, float* num, float* den) {
+void Elect(const float* const* x, const Election& election, size_t n, float* out) {
   for (size_t i = 0; i < n; ++i) {
-    const bool same = elect[i] >= 0 ? sign[i] > 0 : sign[i] < 0;
-    num[i] += same ? x[i] : 0.0f;
-    den[i] += same ? by : 0.0f;
+    float sum = 0, num = 0, den = 0;
+    for (size_t m = 0; m < election.models; ++m) {
+      const float v = x[m][i], weighted = v * election.weights[m];
+      if (election.by == Election::By::kSigns) {
+        sum += static_cast<float>((v > 0) - (v < 0));
+      } else {
+        sum += election.by == Election::By::kWeighted ? weighted : v;
+      }
+    }
+    for (size_t m = 0; m < election.models; ++m) {
+      const float v = x[m][i], weighted = v * election.weights[m];
+      const float sign = election.by == Election::By::kWeighted ? weighted : v;
+      const bool counts = sum >= 0 ? sign > 0 : sign < 0;
+      num += counts ? weighted : 0.0f;
+      if (election.shares != nullptr) den += counts ? election.shares[m] : 0.0f;
+    }
+    out[i] = den == 0 ? num : num / den;
   }
 }
 void Near(const float* base, const float* x, float t, size_t n, float* out) {
@@ -123,6 +138,15 @@ double SumAbs(const float* x, size_t n) {
   for (size_t i = 0; i < n; ++i) lanes[i % 16] += static_cast<double>(std::fabs(x[i]));
   return SumLanes(lanes);
 }
+void SumsAbsMasked(const float* x, const uint64_t* mask, size_t n, double* all, double* kept) {
+  double lanes[16] = {}, kept_lanes[16] = {};
+  for (size_t i = 0; i < n; ++i) {
+    lanes[i % 16] += static_cast<double>(std::fabs(x[i]));
+    kept_lanes[i % 16] += Bit(mask, i) ? static_cast<double>(std::fabs(x[i])) : 0.0;
+  }
+  *all = SumLanes(lanes);
+  *kept = SumLanes(kept_lanes);
+}
 
 void CountHigh(const float* x, size_t n, uint32_t* counts) {
   for (size_t i = 0; i < n; ++i) ++counts[Magnitude(x[i]) >> 16];
@@ -137,16 +161,33 @@ size_t CountEqual(const float* x, uint32_t key, size_t n) {
   for (size_t i = 0; i < n; ++i) count += Magnitude(x[i]) == key;
   return count;
 }
+size_t CollectBetween(const float* x, uint32_t least, uint32_t end, size_t n, uint32_t* out, uint64_t* above) {
+  size_t found = 0;
+  for (size_t i = 0; i < n; ++i) {
+    const uint32_t magnitude = Magnitude(x[i]);
+    out[found] = magnitude;
+    found += magnitude >= least && magnitude < end;
+    *above += magnitude >= end;
+  }
+  return found;
+}
 void Random(uint64_t seed, uint64_t name, uint32_t stream, uint64_t first, size_t n, uint32_t* out) {
   for (size_t i = 0; i < (n + 63) / 64 * 64; ++i) out[i] = RandomBits(seed, name, stream, first + i);
+}
+void RandomMask(uint64_t seed, uint64_t name, uint32_t stream, uint64_t first, size_t n, uint32_t limit,
+                uint64_t* mask) {
+  for (size_t i = 0; i < (n + 63) / 64 * 64; ++i) {
+    if (i % 64 == 0) mask[i / 64] = 0;
+    mask[i / 64] |= uint64_t{RandomBits(seed, name, stream, first + i) < limit} << (i % 64);
+  }
 }
 
 }  // namespace
 
 const Blocks kPlainBlocks = {
-    "plain", LoadBf16, LoadF16,  StoreBf16, StoreF16,   StoreF32,    Scale,      AddScaled,
-    Add,     Subtract, Multiply, Divide,    DivideEach, KeepBetween, KeepRandom, AddSign,
-    Agree,   Near,     Dot,      SumAbs,    CountHigh,  CountLow,    CountEqual, Random,
+    "plain",  LoadBf16, LoadF16,       StoreBf16,  StoreF16,    StoreF32,   Scale,          AddScaled, Add,
+    Subtract, Multiply, Divide,        DivideEach, KeepBetween, KeepRandom, KeepMasked,     Elect,     Near,
+    Dot,      SumAbs,   SumsAbsMasked, CountHigh,  CountLow,    CountEqual, CollectBetween, Random,    RandomMask,
 };
 
 }  // namespace editd::kernels

@@ -117,9 +117,16 @@ TEST_P(BlocksTest, ElementsAreThePlainOnes) {
       same("keep_between", [&](const Blocks& k, V& a, V&) { k.keep_between(a.data(), least, 0xffffffffu, n); });
     }
     same("keep_random", [&](const Blocks& k, V& a, V&) { k.keep_random(a.data(), bits.data(), 0x90000000u, n); });
-    same("add_sign", [&](const Blocks& k, V& a, V&) { k.add_sign(x.data(), n, a.data()); });
-    same("agree",
-         [&](const Blocks& k, V& a, V& b) { k.agree(x.data(), y.data(), z.data(), 0.7f, n, a.data(), b.data()); });
+    std::vector<uint64_t> mask(n / 64 + 1);
+    for (uint64_t& word : mask) word = uint64_t{random()} << 32 | random();
+    same("keep_masked", [&](const Blocks& k, V& a, V&) { k.keep_masked(a.data(), mask.data(), n); });
+    const float* models[] = {x.data(), y.data(), z.data()};
+    const float weights[] = {0.7f, -0.4f, 0.1f};
+    for (const auto by : {Election::By::kWeighted, Election::By::kPlain, Election::By::kSigns}) {
+      for (const float* shares : {static_cast<const float*>(nullptr), weights}) {
+        same("elect", [&](const Blocks& k, V& a, V&) { k.elect(models, {by, 3, weights, shares}, n, a.data()); });
+      }
+    }
     same("near", [&](const Blocks& k, V& a, V&) { k.near(x.data(), y.data(), 0.01f, n, a.data()); });
   }
 }
@@ -129,6 +136,15 @@ TEST_P(BlocksTest, SumsAreThePlainOnes) {
     const std::vector<float> x = Numbers(n, 6), y = Numbers(n, 7);
     EXPECT_EQ(blocks_.dot(x.data(), y.data(), n), plain_.dot(x.data(), y.data(), n)) << n;
     EXPECT_EQ(blocks_.sum_abs(x.data(), n), plain_.sum_abs(x.data(), n)) << n;
+    std::vector<uint64_t> mask(n / 64 + 1);
+    std::mt19937_64 random(n);
+    for (uint64_t& word : mask) word = random();
+    double all = 0, kept = 0;
+    blocks_.sums_abs_masked(x.data(), mask.data(), n, &all, &kept);
+    EXPECT_EQ(all, plain_.sum_abs(x.data(), n)) << n;
+    std::vector<float> only = x;
+    plain_.keep_masked(only.data(), mask.data(), n);
+    EXPECT_EQ(kept, plain_.sum_abs(only.data(), n)) << n;
   }
 }
 
@@ -143,6 +159,14 @@ TEST_P(BlocksTest, CountsAreThePlainOnes) {
   blocks_.count_low(x.data(), 0x3f80, x.size(), ours.data());
   plain_.count_low(x.data(), 0x3f80, x.size(), plain.data());
   EXPECT_EQ(ours, plain);
+  std::vector<uint32_t> collected(x.size() + kMaxLanes), expected(x.size() + kMaxLanes);
+  uint64_t above = 3, expected_above = 3;
+  collected.resize(blocks_.collect_between(x.data(), 0x3f800001u, 0x3f800004u, x.size(), collected.data(), &above));
+  expected.resize(
+      plain_.collect_between(x.data(), 0x3f800001u, 0x3f800004u, x.size(), expected.data(), &expected_above));
+  EXPECT_EQ(collected, expected);
+  EXPECT_GT(collected.size(), 900u);
+  EXPECT_EQ(above, expected_above);
   EXPECT_EQ(blocks_.count_equal(x.data(), 0x3f800002u, x.size()), plain_.count_equal(x.data(), 0x3f800002u, x.size()));
 }
 
@@ -153,6 +177,10 @@ TEST_P(BlocksTest, RandomBitsAreTheSameByNumberAndInRows) {
     blocks_.random_bits(kSeed, kName, 3, first, 200, out.data());
     for (size_t i = 0; i < out.size(); ++i)
       ASSERT_EQ(out[i], RandomBits(kSeed, kName, 3, first + i)) << first << " " << i;
+    std::vector<uint64_t> mask(5, 77);
+    blocks_.random_mask(kSeed, kName, 3, first, 250, 0x70000000u, mask.data());
+    for (size_t i = 0; i < 256; ++i) ASSERT_EQ(mask[i / 64] >> (i % 64) & 1, out[i] < 0x70000000u) << first << " " << i;
+    EXPECT_EQ(mask[4], 77u);
   }
 }
 
@@ -179,12 +207,16 @@ TEST(BlocksPlain, NearIsTheOtherModelWhereTheyAreNear) {
   EXPECT_NEAR(out[2], 1.01f, 1e-6);
 }
 
-TEST(BlocksPlain, AgreeCountsTheElectedSignAndNoZeros) {
-  const float x[] = {1.0f, -1.0f, 0.0f, -2.0f}, elect[] = {0.0f, 1.0f, 1.0f, -1.0f};
-  float num[4] = {}, den[4] = {};
-  kPlainBlocks.agree(x, x, elect, 0.5f, 4, num, den);
-  EXPECT_THAT(num, ::testing::ElementsAre(1.0f, 0.0f, 0.0f, -2.0f));
-  EXPECT_THAT(den, ::testing::ElementsAre(0.5f, 0.0f, 0.0f, 0.5f));
+TEST(BlocksPlain, ElectCountsTheElectedSignAndNoZeros) {
+  const float a[] = {1.0f, -1.0f, 0.0f, 2.0f}, b[] = {-1.0f, 3.0f, 0.0f, -5.0f}, weights[] = {0.5f, 0.25f};
+  const float* models[] = {a, b};
+  float out[4];
+  kPlainBlocks.elect(models, {Election::By::kWeighted, 2, weights, nullptr}, 4, out);
+  EXPECT_THAT(out, ::testing::ElementsAre(0.5f, 0.75f, 0.0f, -1.25f));
+  kPlainBlocks.elect(models, {Election::By::kWeighted, 2, weights, weights}, 4, out);
+  EXPECT_THAT(out, ::testing::ElementsAre(1.0f, 3.0f, 0.0f, -5.0f));
+  kPlainBlocks.elect(models, {Election::By::kSigns, 2, weights, nullptr}, 4, out);  // One of each sign: plus.
+  EXPECT_THAT(out, ::testing::ElementsAre(0.5f, 0.75f, 0.0f, 1.0f));
 }
 
 }  // namespace
