@@ -6,6 +6,7 @@
 
 #include "editd/plugins/evaluate/v1/evaluate.pb.h"
 #include "plugins/evaluate/data.h"
+#include "plugins/evaluate/leak_jobs.h"
 #include "plugins/evaluate/measure.h"
 #include "plugins/evaluate/question_jobs.h"
 #include "plugins/evaluate/report.h"
@@ -82,7 +83,7 @@ class Evaluate : public Plugin<pb::EvaluateSpec, pb::EvaluateResult> {
 };
 
 absl::Status Evaluate::Check(const pb::EvaluateSpec& spec, Job& job) {
-  if (spec.data_size() == 0 && !spec.has_multiple_choice()) {
+  if (spec.data_size() == 0 && !spec.has_multiple_choice() && !spec.has_script_leak()) {
     job.Finding("data", "no text to evaluate on; name a file: data { path: \"heldout.txt\" }");
   }
   for (int i = 0; i < spec.data_size(); ++i) {
@@ -115,6 +116,7 @@ absl::Status Evaluate::Check(const pb::EvaluateSpec& spec, Job& job) {
   if (spec.top_k() > 100) job.Finding("top_k", StrCat(spec.top_k(), " is more than 100"));
   if (!pb::ComputeType_IsValid(spec.compute())) job.Finding("compute", "is not a type that is computed with");
   CheckQuestions(spec, job);
+  CheckLeak(spec, job);
 
   uint64_t memory = job.models().size() > 1 ? 900 << 20 : 400 << 20;  // libtorch, buffers, logits that are compared.
   for (const Model& model : job.models()) {
@@ -197,6 +199,7 @@ absl::Status Evaluate::ReadDocuments(const pb::EvaluateSpec& spec, Job& job, Doc
 absl::StatusOr<pb::EvaluateResult> Evaluate::Run(const pb::EvaluateSpec& spec, Job& job) {
   RETURN_IF_ERROR(Load(spec, job));
   pb::EvaluateResult result;
+  if (spec.has_script_leak()) RETURN_IF_ERROR(MarkLeak(spec, &subjects_));
   if (spec.data_size() > 0) RETURN_IF_ERROR(MeasureText(spec, job, &result));
   if (spec.has_multiple_choice()) RETURN_IF_ERROR(MeasureMultipleChoice(spec, subjects_, job, &result));
   return result;
@@ -247,6 +250,7 @@ absl::Status Evaluate::MeasureText(const pb::EvaluateSpec& spec, Job& job, pb::E
     ReportDiff(*measured.diff, rows, result->perplexity(0).bytes_scored(),
                static_cast<int>(std::min<uint64_t>(settings.top_k, rows.base.size())), result->mutable_logits_diff());
   }
+  if (spec.has_script_leak()) ReportLeak(spec, measured, subjects_, result->mutable_script_leak());
   RETURN_IF_ERROR(job.BeginExport(kDocumentsFile));
   return job.WriteExport(ReportDocuments(measured, constant, documents, files_));
 }
@@ -256,7 +260,7 @@ absl::Status Evaluate::MeasureText(const pb::EvaluateSpec& spec, Job& job, pb::E
 
 EDIT_PLUGIN("evaluate", editd::evaluate::Evaluate,
             {.version = "1.2.0",
-             .summary = "perplexity, how far two versions' logits are apart, questions with choices",
+             .summary = "perplexity, how far two versions' logits are apart, questions with choices, script leak",
              .makes_version = false,
              .min_inputs = 1,
              .max_inputs = 2});

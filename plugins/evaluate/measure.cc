@@ -4,7 +4,6 @@
 #include <chrono>
 #include <cmath>
 #include <limits>
-#include <numeric>
 #include <span>
 
 #include "plugins/lib/nn/compare.h"
@@ -33,10 +32,15 @@ struct Meeting {
   bool same_target;  // And the same token follows.
 };
 
+// What a scored token and its position give.
+struct Scored {
+  double nll = 0, outside = 0;
+};
+
 // A window at work.
 struct Work {
   const Window* window;
-  std::vector<double> nll[2];  // Of the scored tokens, in order.
+  std::vector<Scored> scored[2];  // Of the scored tokens, in order.
   std::vector<Meeting> meetings;
   std::vector<nn::PairScore> pairs;  // By meeting.
 
@@ -158,8 +162,8 @@ class Runner {
     }
     if (subjects_.size() == 2) ScoreMeetings(batch);
     for (const Work* work : batch) {
-      running_nll_ += std::accumulate(work->nll[0].begin(), work->nll[0].end(), 0.0);
-      running_tokens_ += work->nll[0].size();
+      for (const Scored& scored : work->scored[0]) running_nll_ += scored.nll;
+      running_tokens_ += work->scored[0].size();
     }
     return watch_(std::exp(running_nll_ / std::max<double>(1, running_tokens_)), done_, total_);
   }
@@ -174,11 +178,11 @@ class Runner {
   // The scored tokens that follow no meeting.
   void ScoreAlone(size_t s, std::span<Work* const> batch) {
     std::vector<nn::Position> positions;
-    std::vector<double*> targets;
+    std::vector<Scored*> targets;
     for (size_t i = 0; i < batch.size(); ++i) {
       Work& work = *batch[i];
       const Range& range = work.window->of[s];
-      work.nll[s].resize(range.scored());
+      work.scored[s].resize(range.scored());
       size_t meeting = 0;
       for (uint64_t k = range.scored_from; k < range.end; ++k) {
         if (meeting < work.meetings.size() && work.meetings[meeting].at[s] == k) {
@@ -186,12 +190,20 @@ class Runner {
           continue;
         }
         positions.push_back({State(s, i, work, k), TokenAfter(s, work, k)});
-        targets.push_back(&work.nll[s][k - range.scored_from]);
+        targets.push_back(&work.scored[s][k - range.scored_from]);
       }
     }
+    Score(s, positions, targets);
+  }
+
+  void Score(size_t s, const std::vector<nn::Position>& positions, const std::vector<Scored*>& targets) const {
     if (positions.empty()) return;
-    const std::vector<nn::Score> scores = nn::ScoreTargets(*subjects_[s]->decoder, positions, subjects_[s]->rows);
-    for (size_t i = 0; i < scores.size(); ++i) *targets[i] = scores[i].nll;
+    const Subject& subject = *subjects_[s];
+    const std::span<const int32_t> marked =
+        subject.marked_rows.has_value() ? std::span(*subject.marked_rows) : std::span<const int32_t>();
+    std::vector<double> outside;
+    const std::vector<nn::Score> scores = nn::ScoreTargets(*subject.decoder, positions, subject.rows, marked, &outside);
+    for (size_t i = 0; i < scores.size(); ++i) *targets[i] = {scores[i].nll, outside[i]};
   }
 
   void ScoreMeetings(std::span<Work* const> batch) {
@@ -218,9 +230,22 @@ class Runner {
                            work->pairs[m] = score;
                            for (size_t s = 0; s < 2; ++s) {
                              const uint64_t k = work->meetings[m].at[s] - work->window->of[s].scored_from;
-                             work->nll[s][k] = score.score[s].nll;
+                             work->scored[s][k].nll = score.score[s].nll;
                            }
                          });
+    // A comparison does not tell what marked rows have: another pass of the head does.
+    for (size_t s = 0; s < 2; ++s) {
+      if (!subjects_[s]->marked_rows.has_value() || subjects_[s]->marked_rows->empty()) continue;
+      std::vector<nn::Position> alone;
+      std::vector<Scored*> targets;
+      for (size_t i = 0; i < positions.size(); ++i) {
+        const auto [work, m] = at[i];
+        const uint64_t k = work->meetings[m].at[s];
+        alone.push_back({positions[i].hidden[s], static_cast<int32_t>(positions[i].target[s])});
+        targets.push_back(&work->scored[s][k - work->window->of[s].scored_from]);
+      }
+      Score(s, alone, targets);
+    }
     for (Perplexity& perplexity : result_.perplexity) perplexity.seconds += watch.seconds() / 2;
   }
 
@@ -233,7 +258,7 @@ class Runner {
       double sum = 0;
       for (uint64_t i = 0; i < range.scored(); ++i) {
         const uint64_t k = range.scored_from + i + 1;
-        const double nll = work.nll[s][i];
+        const double nll = work.scored[s][i].nll;
         while (d + 1 < text.document_end.size() && text.end[s][k] > text.document_end[d]) ++d;
         const uint32_t document = text.first_document + d;
         if (!std::isfinite(nll)) {
@@ -245,6 +270,7 @@ class Runner {
         ++scores.tokens;
         scores.bytes += text.end[s][k] - text.end[s][k - 1];
         scores.nll += nll;
+        scores.outside += work.scored[s][i].outside;
         perplexity.nll_squares += nll * nll;
         sum += nll;
       }
@@ -321,6 +347,7 @@ Scores Perplexity::total() const {
     out.tokens += document.tokens;
     out.bytes += document.bytes;
     out.nll += document.nll;
+    out.outside += document.outside;
   }
   return out;
 }

@@ -23,7 +23,8 @@ namespace editd::evaluate {
 // Of the tokens scored.
 struct Scores {
   uint64_t tokens = 0, bytes = 0;
-  double nll = 0;  // Nats.
+  double nll = 0;      // Nats.
+  double outside = 0;  // Probability of the subject's marked rows, a sum over the tokens' positions.
 };
 
 struct Perplexity {

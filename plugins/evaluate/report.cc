@@ -129,6 +129,8 @@ std::string ReportDocuments(const Measurement& measured, const std::vector<const
   }
   const auto line = [](const Json& json) { return json.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n"; };
   std::string out = line(head);
+  const bool leak =
+      std::any_of(subjects.begin(), subjects.end(), [](const Subject* s) { return s->marked_rows.has_value(); });
   for (size_t d = 0; d < documents.all().size(); ++d) {
     const Document& document = documents.all()[d];
     Json of = {{"file", files[document.file]}, {"line", document.line},   {"bytes", document.bytes},
@@ -138,6 +140,7 @@ std::string ReportDocuments(const Measurement& measured, const std::vector<const
       of["tokens"].push_back(scores.tokens);
       of["scored"].push_back(scores.bytes);
       of["nll"].push_back(scores.nll);
+      if (leak) of["outside"].push_back(scores.outside);
     }
     out += line(of);
   }

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -28,6 +29,8 @@ struct Subject {
   int32_t first_token = 0;
   // The same as lm-evaluation-harness chooses it: the beginning, else the end, that tokenizer_config.json names.
   int32_t first_token_of_lm_eval = 0;
+  // Rows whose probability is summed up beside the scores, ascending; nothing: not asked for.
+  std::optional<std::vector<int32_t>> marked_rows;
   // editd_id_map.i32: for each row the parent's id, or -1. Empty if the version has none.
   std::vector<int32_t> parent_ids;
 

@@ -90,8 +90,7 @@ inline std::string TokenizerJson(const Vocabulary& vocabulary) {
 
 // A model over `vocabulary` whose rows are those of the full one, and `padding` rows of rubbish.
 struct TinyModel {
-  TinyModel(const Vocabulary& vocabulary, int padding) {
-    const Vocabulary full = Full();
+  TinyModel(const Vocabulary& vocabulary, int padding, const Vocabulary& full = Full()) {
     const int64_t rows = vocabulary.order.size() + padding;
     int64_t end = 0;
     for (size_t id = 0; id < vocabulary.order.size(); ++id) {

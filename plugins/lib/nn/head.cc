@@ -92,6 +92,11 @@ class LogSumExp {
 }  // namespace
 
 std::vector<Score> ScoreTargets(const Decoder& decoder, std::span<const Position> positions, int64_t rows) {
+  return ScoreTargets(decoder, positions, rows, {}, nullptr);
+}
+
+std::vector<Score> ScoreTargets(const Decoder& decoder, std::span<const Position> positions, int64_t rows,
+                                std::span<const int32_t> marked, std::vector<double>* probability) {
   const int64_t count = positions.size();
   std::vector<const void*> hidden(count);
   for (int64_t i = 0; i < count; ++i) hidden[i] = positions[i].hidden;
@@ -99,13 +104,21 @@ std::vector<Score> ScoreTargets(const Decoder& decoder, std::span<const Position
   const int64_t groups = GroupCount(decoder, rows);
   std::vector<ExpSum> parts(groups * count);
   std::vector<float> target_logit(count);
+  std::vector<ExpSum> marked_parts(marked.empty() ? 0 : groups * count);  // A sum of 0 where a group has no marked row.
   ForEachGroup(decoder, rows, [&](int64_t g, int64_t column, int64_t columns) {
     Group group(decoder, column, columns);
+    const auto begin = std::lower_bound(marked.begin(), marked.end(), column);
+    const auto end = std::lower_bound(begin, marked.end(), column + columns);
+    std::vector<float> picked(end - begin);
     for (int64_t first = 0; first < count; first += kBlockRows) {
       const int64_t height = std::min(kBlockRows, count - first);
       group.Multiply(gathered, first, height);
       for (int64_t i = 0; i < height; ++i) {
         parts[g * count + first + i] = Kernels().exp_sum(group.row(i), columns);
+        if (!picked.empty()) {
+          std::transform(begin, end, picked.begin(), [&](int32_t row) { return group.row(i)[row - column]; });
+          marked_parts[g * count + first + i] = Kernels().exp_sum(picked.data(), static_cast<int64_t>(picked.size()));
+        }
         const int64_t target = positions[first + i].target - column;
         if (target >= 0 && target < columns) target_logit[first + i] = group.row(i)[target];
       }
@@ -116,6 +129,15 @@ std::vector<Score> ScoreTargets(const Decoder& decoder, std::span<const Position
     LogSumExp sum;
     for (int64_t g = 0; g < groups; ++g) sum.Add(parts[g * count + i]);
     out[i] = {sum.value() - target_logit[i], sum.value()};
+  }
+  if (probability == nullptr) return out;
+  probability->assign(count, 0);
+  for (int64_t i = 0; i < count && !marked.empty(); ++i) {
+    LogSumExp sum;
+    for (int64_t g = 0; g < groups; ++g) {
+      if (marked_parts[g * count + i].sum > 0) sum.Add(marked_parts[g * count + i]);
+    }
+    (*probability)[i] = std::exp(sum.value() - out[i].log_sum_exp);
   }
   return out;
 }

@@ -30,6 +30,10 @@ struct Score {
 
 // Soft-max over the first `rows` rows of the head's matrix: padding rows that follow take no part.
 std::vector<Score> ScoreTargets(const Decoder& decoder, std::span<const Position> positions, int64_t rows);
+// The same bits, and in `*probability` of each position the probability of all rows in `marked` together (ascending,
+// below `rows`); exactly 0 if there are none.
+std::vector<Score> ScoreTargets(const Decoder& decoder, std::span<const Position> positions, int64_t rows,
+                                std::span<const int32_t> marked, std::vector<double>* probability);
 
 // The logits of positions over the first `rows` rows of the matrix: position i from out + i * stride on.
 void LogitsInto(const Decoder& decoder, std::span<const void* const> positions, int64_t rows, float* out,
