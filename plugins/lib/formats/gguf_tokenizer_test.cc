@@ -1,9 +1,12 @@
 #include "plugins/lib/formats/gguf_tokenizer.h"
 
+#include <time.h>
+
 #include <cmath>
 
 #include "plugins/lib/formats/checkpoint.h"
 #include "plugins/lib/formats/gguf_testing.h"
+#include "plugins/lib/text/tokenizer.h"
 #include "storage/base/strings.h"
 #include "storage/base/testing.h"
 
@@ -117,6 +120,45 @@ TEST(GgufTokenizer, ScoresBecomeMergesOfEveryPair) {
   EXPECT_EQ(plain["normalizer"]["type"], "Replace");
   EXPECT_EQ(plain["decoder"]["decoders"].back()["type"], "Fuse");
   EXPECT_TRUE(plain["post_processor"].is_null());
+}
+
+// All pairs of a run's pieces are merges of this kind, and a text is one piece.
+TEST(GgufTokenizer, ScoresEncodeAMegabyteOfOneThing) {
+  std::vector<std::string> tokens = {"<unk>", "<s>"};
+  std::vector<int32_t> types = {2, 3};
+  std::vector<float> scores = {0, 0};
+  constexpr std::string_view kHex = "0123456789ABCDEF";
+  for (int byte = 0; byte < 256; ++byte) {
+    tokens.push_back({'<', '0', 'x', kHex[byte >> 4], kHex[byte & 15], '>'});
+    types.push_back(6);
+    scores.push_back(0);
+  }
+  std::string run, spaces;
+  for (int length = 1; length <= 16; ++length) {
+    run += 'a';
+    spaces += "▁";
+    for (const std::string& token : {run, spaces}) {
+      tokens.push_back(token);
+      types.push_back(1);
+      scores.push_back(static_cast<float>(-length));
+    }
+  }
+  ASSERT_OK_AND_ASSIGN(const GgufTokenizer made, Convert(SentencePiece(tokens, types, scores), 1000));
+  ASSERT_OK_AND_ASSIGN(const auto tokenizer, text::Tokenizer::FromJson(File(made, "tokenizer.json")));
+  for (const std::string_view unit : {"a", " ", "\n", "1", "\u0301", "👍", "a\u0301", "中", "<s>"}) {
+    const auto took = [&](size_t size) {
+      std::string text;
+      while (text.size() < size) text += unit;
+      timespec begin, end;
+      ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &begin);
+      const auto ids = tokenizer->Encode(text, false);
+      ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &end);
+      EXPECT_EQ(tokenizer->Decode(ids, false), text);
+      return static_cast<double>(end.tv_sec - begin.tv_sec) + static_cast<double>(end.tv_nsec - begin.tv_nsec) * 1e-9;
+    };
+    const double quarter = took(250'000);  // Sixteen times that were the square.
+    EXPECT_LT(took(1'000'000), 10 * quarter + 0.05) << unit;
+  }
 }
 
 TEST(GgufTokenizer, RefusesByNameWhatItDoesNotUnderstand) {

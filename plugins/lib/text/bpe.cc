@@ -2,8 +2,10 @@
 //
 // Pre-tokens are short, so mostly the ranks of all adjacent pairs stand in an array, its minimum is found by looking at
 // each, and a merge closes the gap: quadratic, but of a few dozen. Longer pieces (a line of one letter, a text without
-// spaces) use a linked list and a heap of (rank, position): n log n. A heap entry is stale if the rank at its position
-// is no longer its own; ranks name pairs, so this test is exact.
+// spaces) use a linked list and a heap by (rank, position): n log n. A pair is stale if the rank at its position is no
+// longer its own; ranks name pairs, so this test is exact. Pairs of one rank that are found one behind the other (all
+// of a line of one letter) are one run, and the heap has runs, by their first pair that is left: so a megabyte of one
+// letter has a heap of a few.
 #include "plugins/lib/text/bpe.h"
 
 #include <algorithm>
@@ -169,45 +171,71 @@ void Bpe::MergeLong(Scratch* scratch) const {
   auto& next = scratch->next;
   auto& previous = scratch->previous;
   auto& heap = scratch->heap;
+  auto& pairs = scratch->pairs;
   const auto size = static_cast<uint32_t>(symbols.size());
   ranks.assign(size, kNoRank);
   next.resize(size);
   previous.resize(size);
   heap.clear();
-  const auto later = std::greater<>();
+  pairs.clear();
+  struct Open {
+    uint32_t rank = kNoRank, last = 0;
+  };
+  Open open_runs[256];  // By a hash of the rank: runs that may be made longer, and their last pairs.
+  const auto open = [&open_runs](uint32_t rank) -> Open& { return open_runs[rank * 0x9e3779b1u >> 24]; };
+  const auto later = [](const Scratch::Run& a, const Scratch::Run& b) { return a.key > b.key; };
+  const auto key_of = [](uint32_t rank, uint32_t at) { return static_cast<uint64_t>(rank) << 32 | at; };
+  const auto update = [&](uint32_t left, uint32_t right) {
+    const uint32_t rank = ranks[left] = Rank(symbols[left].id, symbols[right].id);
+    if (rank == kNoRank) return;
+    const auto pair = static_cast<uint32_t>(pairs.size());
+    pairs.push_back({left, kNone});
+    Open& run = open(rank);
+    if (run.rank == rank && pairs[run.last].at < left) {
+      pairs[run.last].next = pair;
+    } else {
+      heap.push_back({key_of(rank, left), pair});
+      std::push_heap(heap.begin(), heap.end(), later);
+    }
+    run = {rank, pair};
+  };
   for (uint32_t i = 0; i < size; ++i) {
     next[i] = i + 1 < size ? i + 1 : kNone;
     previous[i] = i > 0 ? i - 1 : kNone;
-    if (i + 1 < size) {
-      ranks[i] = Rank(symbols[i].id, symbols[i + 1].id);
-      if (ranks[i] != kNoRank) heap.push_back(static_cast<uint64_t>(ranks[i]) << 32 | i);
-    }
+    if (i + 1 < size) update(i, i + 1);
   }
-  std::make_heap(heap.begin(), heap.end(), later);
-  auto update = [&](uint32_t left, uint32_t right) {
-    ranks[left] = Rank(symbols[left].id, symbols[right].id);
-    if (ranks[left] == kNoRank) return;
-    heap.push_back(static_cast<uint64_t>(ranks[left]) << 32 | left);
-    std::push_heap(heap.begin(), heap.end(), later);
-  };
   while (!heap.empty()) {
     std::pop_heap(heap.begin(), heap.end(), later);
-    const auto rank = static_cast<uint32_t>(heap.back() >> 32);
-    const auto at = static_cast<uint32_t>(heap.back());
+    const auto rank = static_cast<uint32_t>(heap.back().key >> 32);
+    uint32_t pair = heap.back().first;
     heap.pop_back();
-    if (ranks[at] != rank) continue;
-    const uint32_t gone = next[at];
-    symbols[at].id = results_[rank];
-    symbols[at].bytes += symbols[gone].bytes;
-    symbols[gone].bytes = 0;
-    ranks[gone] = kNoRank;
-    ranks[at] = kNoRank;
-    next[at] = next[gone];
-    if (next[at] != kNone) {
-      previous[next[at]] = at;
-      update(at, next[at]);
+    for (;;) {
+      const uint32_t at = pairs[pair].at;
+      if (ranks[at] == rank) {
+        const uint32_t gone = next[at];
+        symbols[at].id = results_[rank];
+        symbols[at].bytes += symbols[gone].bytes;
+        symbols[gone].bytes = 0;
+        ranks[gone] = kNoRank;
+        ranks[at] = kNoRank;
+        next[at] = next[gone];
+        if (next[at] != kNone) previous[next[at]] = at;
+        if (previous[at] != kNone) update(previous[at], at);
+        if (next[at] != kNone) update(at, next[at]);
+      }
+      Open& run = open(rank);
+      if (pairs[pair].next == kNone) {
+        if (run.rank == rank && run.last == pair) run.rank = kNoRank;
+        break;
+      }
+      pair = pairs[pair].next;
+      const uint64_t key = key_of(rank, pairs[pair].at);
+      if (!heap.empty() && heap.front().key < key) {
+        heap.push_back({key, pair});
+        std::push_heap(heap.begin(), heap.end(), later);
+        break;
+      }
     }
-    if (previous[at] != kNone) update(previous[at], at);
   }
   size_t kept = 0;
   for (uint32_t i = 0; i != kNone; i = next[i]) symbols[kept++] = symbols[i];

@@ -39,7 +39,15 @@ class Bpe {
     size_t skipped = 0;           // Bytes before the first symbol that have none.
     std::vector<uint32_t> ranks;
     std::vector<uint32_t> next, previous;
-    std::vector<uint64_t> heap;
+    struct Pair {
+      uint32_t at, next;  // Where its left symbol is; the next of its run.
+    };
+    struct Run {
+      uint64_t key;    // Rank and position of its first pair.
+      uint32_t first;  // Index into pairs.
+    };
+    std::vector<Pair> pairs;
+    std::vector<Run> heap;
   };
 
   // A pair listed twice has its last rank, as in the reference. UNIMPLEMENTED if there are more than kMostMerges.
