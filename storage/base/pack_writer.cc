@@ -1,29 +1,32 @@
-// The pipeline: the caller copies bytes into a chunk's buffer; a full chunk (or a tensor's last) goes into a queue; a
-// thread takes a few, looks for NaN, computes their leaves together (which is faster than one by one), writes each at
-// its place, and gives the buffer back. The caller waits when no buffer is free, so memory is bounded. Chunks end in
-// any order; each has its own place in its tensor's list of leaves. The kernel is told to begin writing to the disk
-// every few MiB, so that processors and disk are busy side by side and the last fdatasync has little left to do.
+// The pipeline: the caller copies bytes into a chunk's buffer; a full chunk (or a tensor's last) goes into a queue.
+// When it has as many as gain from being hashed together, a thread begins to take them: it looks for NaN, computes the
+// leaves side by side, writes each chunk at its place as soon as it is hashed, gives the buffer back and takes the
+// next. The caller waits when no buffer is free, so memory is bounded. Chunks end in any order; each has its own place
+// in its tensor's list of leaves. Room on the disk is asked for in large steps, which spares the file system a search a
+// page; the kernel is told to begin writing every few MiB, so that processors and disk are busy side by side and the
+// last fdatasync has little left to do.
 //
 // The header's room is fixed before the first tensor. If the header turns out larger, its excess (whole pages) is
 // inserted before the data: by FALLOC_FL_INSERT_RANGE, which moves no byte (ext4, xfs), else by copying from the end.
 #include "storage/base/pack_writer.h"
 
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <condition_variable>
+#include <cstdlib>
 #include <cstring>
 #include <deque>
 #include <limits>
 #include <mutex>
+#include <new>
 #include <thread>
 #include <unordered_map>
 
 #include "storage/base/finite.h"
-#include "storage/base/sha256_lanes.h"
 #include "storage/base/strings.h"
 #include "storage/base/tree_hash.h"
 
@@ -32,6 +35,8 @@ namespace {
 
 constexpr uint64_t kBytesOfHeaderEntry = 192;  // A generous estimate, padding entries included.
 constexpr uint64_t kWritebackStep = 8 << 20;   // Bytes after which the kernel is told to begin writing.
+constexpr size_t kHugePage = 2 << 20;
+constexpr uint64_t kRoomStep = 64 << 20;  // Bytes that the file system is asked for at once.
 
 uint64_t RoundUp(uint64_t value, uint64_t multiple) { return (value + multiple - 1) / multiple * multiple; }
 
@@ -75,10 +80,9 @@ class PackWriter::Pipeline {
       : file_(std::move(file)),
         name_(std::move(name)),
         options_(std::move(options)),
-        room_(RoundUp(512 + kBytesOfHeaderEntry * options_.expected_tensors, kPackDataAlignment)) {
-    // For each thread as many as it takes at once, and as many waiting.
-    const size_t buffers = std::max<size_t>(1, 2 * kSha256Lanes * options_.threads);
-    for (size_t i = 0; i < buffers; ++i) free_.push_back(std::make_unique<char[]>(kChunkBytes));
+        room_(RoundUp(512 + kBytesOfHeaderEntry * options_.expected_tensors, kPackDataAlignment)),
+        // For each thread as many as it hashes at once, and as many waiting.
+        buffers_left_(options_.threads == 0 ? 1 : Sha256Lanes() * (options_.threads + 1)) {
     for (unsigned i = 0; i < options_.threads; ++i) threads_.emplace_back([this] { Serve(); });
   }
 
@@ -102,6 +106,7 @@ class PackWriter::Pipeline {
     record.tensor.offset = RoundUp(end_, kPackTensorAlignment);
     record.leaves.resize((*size + kChunkBytes - 1) / kChunkBytes);
     end_ = record.tensor.offset + *size;
+    AskForRoom();
     written_ = 0;
     records_.push_back(std::move(record));
     return absl::OkStatus();
@@ -120,15 +125,14 @@ class PackWriter::Pipeline {
       if (options_.threads == 0 && filled_ == 0 &&
           data.size() >= std::min(kChunkBytes, record.tensor.size - written_)) {
         const std::string_view part = data.substr(0, std::min(kChunkBytes, record.tensor.size - written_));
-        const Chunk chunk{nullptr, part.data(), part.size(), &record, written_};  // Without a copy.
-        if (Examine({&chunk, 1})) Store(chunk);
+        ExamineAlone({nullptr, part.data(), part.size(), &record, written_});  // Without a copy.
         written_ += part.size();
         data.remove_prefix(part.size());
         continue;
       }
       if (filled_ == 0) buffer_ = FreeBuffer();
       const std::string_view part = data.substr(0, kChunkBytes - filled_);
-      std::memcpy(buffer_.get() + filled_, part.data(), part.size());
+      std::memcpy(buffer_ + filled_, part.data(), part.size());
       filled_ += part.size();
       written_ += part.size();
       data.remove_prefix(part.size());
@@ -142,6 +146,8 @@ class PackWriter::Pipeline {
     RETURN_IF_ERROR(CheckComplete());
     {
       std::unique_lock lock(mutex_);
+      complete_ = true;
+      work_.notify_all();
       idle_.wait(lock, [this] { return in_flight_ == 0; });
     }
     RETURN_IF_ERROR(Error());
@@ -203,7 +209,7 @@ class PackWriter::Pipeline {
     std::vector<Id> leaves;
   };
   struct Chunk {
-    std::unique_ptr<char[]> buffer;  // Null if the caller's bytes are used.
+    char* buffer;  // Null if the caller's bytes are used.
     const char* data;
     size_t size;
     Record* record;
@@ -222,77 +228,124 @@ class PackWriter::Pipeline {
     return error_;
   }
 
-  std::unique_ptr<char[]> FreeBuffer() {
+  char* FreeBuffer() {
     std::unique_lock lock(mutex_);
-    returned_.wait(lock, [this] { return !free_.empty(); });
-    std::unique_ptr<char[]> buffer = std::move(free_.back());
+    if (free_.empty() && buffers_left_ > 0) {
+      MakeBuffers();
+    } else {
+      returned_.wait(lock, [this] { return !free_.empty(); });
+    }
+    char* buffer = free_.back();
     free_.pop_back();
     return buffer;
   }
 
+  // A few buffers in a huge page, where the kernel gives one: small pages would cost more than filling them.
+  void MakeBuffers() {
+    char* const page = static_cast<char*>(std::aligned_alloc(kHugePage, kHugePage));
+    if (page == nullptr) throw std::bad_alloc();
+    (void)::madvise(page, kHugePage, MADV_HUGEPAGE);
+    pages_.emplace_back(page);
+    for (size_t at = 0; at < kHugePage && buffers_left_ > 0; at += kChunkBytes, --buffers_left_) {
+      free_.push_back(page + at);
+    }
+  }
+
+  // The file becomes longer than it will be; Finish cuts it. A file system that cannot, or is full, says so when bytes
+  // are written.
+  void AskForRoom() {
+    while (asked_ < end_) {
+      const uint64_t step = std::max(kRoomStep, RoundUp(end_ - asked_, kPackDataAlignment));
+      (void)::fallocate(file_.get(), 0, static_cast<off_t>(room_ + asked_), static_cast<off_t>(step));
+      asked_ += step;
+    }
+  }
+
   void Submit(Record* record) {
-    const char* data = buffer_.get();
-    Chunk chunk{std::move(buffer_), data, filled_, record, written_ - filled_};
+    auto chunk = std::make_unique<Chunk>(Chunk{buffer_, buffer_, filled_, record, written_ - filled_});
     filled_ = 0;
+    if (options_.threads == 0) {
+      ExamineAlone(*chunk);
+      free_.push_back(chunk->buffer);
+      return;
+    }
+    bool enough;
     {
       std::lock_guard lock(mutex_);
       ++in_flight_;
-      if (options_.threads > 0) queue_.push_back(std::move(chunk));
+      queue_.push_back(std::move(chunk));
+      enough = Enough();
     }
-    if (options_.threads > 0) {
-      work_.notify_one();
-    } else {
-      if (Examine({&chunk, 1})) Store(chunk);
-      Return(std::move(chunk));
-    }
+    if (enough) work_.notify_one();
   }
+
+  // Whether a thread should begin: fewer chunks would leave most lanes idle. With mutex_ held.
+  bool Enough() const { return queue_.size() >= Sha256Lanes() || (complete_ && !queue_.empty()); }
 
   void Serve() {
-    std::vector<Chunk> chunks;
     for (;;) {
+      size_t share;
       {
         std::unique_lock lock(mutex_);
-        work_.wait(lock, [this] { return stopping_ || !queue_.empty(); });
+        work_.wait(lock, [this] { return stopping_ || Enough(); });
         if (stopping_) return;
-        // A fair share, so that no thread waits while another has several.
-        const size_t share = (queue_.size() + options_.threads - 1) / options_.threads;
-        for (size_t i = 0; i < std::min(share, kSha256Lanes); ++i) {
-          chunks.push_back(std::move(queue_.front()));
-          queue_.pop_front();
-        }
+        // At the end a fair part, so that no thread waits while another has several.
+        share = complete_ ? (queue_.size() + options_.threads - 1) / options_.threads : Sha256Lanes();
       }
-      const bool good = Error().ok() && Examine(chunks);
-      for (Chunk& chunk : chunks) {
-        if (good) Store(chunk);
-        Return(std::move(chunk));
-      }
-      chunks.clear();
+      size_t taken = 0;
+      HashLeaves(
+          [&](Sha256Message* message) {
+            while (taken < share) {
+              std::unique_ptr<Chunk> chunk = Take();
+              if (chunk == nullptr) return false;
+              if (Examine(*chunk)) {
+                ++taken;
+                *message = {{chunk->data, chunk->size}, chunk.release(), {}};
+                return true;
+              }
+              Return(std::move(chunk));
+            }
+            return false;
+          },
+          [&](const Sha256Message& message) {
+            --taken;
+            std::unique_ptr<Chunk> chunk(static_cast<Chunk*>(message.owner));
+            chunk->record->leaves[chunk->begin / kChunkBytes] = message.id;
+            Store(*chunk);
+            Return(std::move(chunk));
+          });
     }
   }
 
-  void Return(Chunk chunk) {
+  std::unique_ptr<Chunk> Take() {
     std::lock_guard lock(mutex_);
-    free_.push_back(std::move(chunk.buffer));
+    if (queue_.empty()) return nullptr;
+    std::unique_ptr<Chunk> chunk = std::move(queue_.front());
+    queue_.pop_front();
+    return chunk;
+  }
+
+  void Return(std::unique_ptr<Chunk> chunk) {
+    std::lock_guard lock(mutex_);
+    free_.push_back(chunk->buffer);
     if (--in_flight_ == 0) idle_.notify_all();
     returned_.notify_one();
   }
 
-  // Looks for NaN and fills in the leaves. False if a chunk is refused.
-  bool Examine(std::span<const Chunk> chunks) {
-    std::array<std::string_view, kSha256Lanes> contents;
-    std::array<Id, kSha256Lanes> leaves;
-    for (size_t i = 0; i < chunks.size(); ++i) {
-      const Chunk& chunk = chunks[i];
-      contents[i] = {chunk.data, chunk.size};
-      if (!options_.require_finite) continue;
-      const std::optional<size_t> bad = FindNonFinite(chunk.record->tensor.dtype, chunk.data, chunk.size);
-      if (!bad.has_value()) continue;
-      Refuse(chunk, *bad);
-      return false;
-    }
-    LeavesOf({contents.data(), chunks.size()}, leaves.data());
-    for (size_t i = 0; i < chunks.size(); ++i) chunks[i].record->leaves[chunks[i].begin / kChunkBytes] = leaves[i];
-    return true;
+  // False if the chunk is refused, or an error made all further work idle.
+  bool Examine(const Chunk& chunk) {
+    if (!Error().ok()) return false;
+    if (!options_.require_finite) return true;
+    const std::optional<size_t> bad = FindNonFinite(chunk.record->tensor.dtype, chunk.data, chunk.size);
+    if (bad.has_value()) Refuse(chunk, *bad);
+    return !bad.has_value();
+  }
+
+  // In the caller's thread.
+  void ExamineAlone(const Chunk& chunk) {
+    if (!Examine(chunk)) return;
+    chunk.record->leaves[chunk.begin / kChunkBytes] = LeafOf({chunk.data, chunk.size});
+    Store(chunk);
   }
 
   void Store(const Chunk& chunk) {
@@ -341,16 +394,23 @@ class PackWriter::Pipeline {
 
   // The caller's side.
   std::deque<Record> records_;  // Stays in place as it grows.
-  std::unique_ptr<char[]> buffer_;
+  char* buffer_ = nullptr;
   size_t filled_ = 0;     // Bytes in buffer_.
   uint64_t written_ = 0;  // Bytes of the present tensor.
   uint64_t end_ = 0;      // Where the data ends.
+  uint64_t asked_ = 0;    // Room for so much data was asked for.
   uint64_t total_ = 0;
 
   mutable std::mutex mutex_;  // Guards what follows.
   std::condition_variable work_, returned_, idle_;
-  std::deque<Chunk> queue_;
-  std::vector<std::unique_ptr<char[]>> free_;
+  std::deque<std::unique_ptr<Chunk>> queue_;
+  struct Free {
+    void operator()(char* page) const { std::free(page); }
+  };
+  std::vector<std::unique_ptr<char, Free>> pages_;
+  std::vector<char*> free_;  // In pages_.
+  size_t buffers_left_;      // That may still be made.
+  bool complete_ = false;    // No more chunks will come.
   size_t in_flight_ = 0;
   uint64_t on_file_ = 0;
   uint64_t next_writeback_ = kWritebackStep;

@@ -83,9 +83,14 @@ Id LeafOf(std::string_view chunk) {
   return hash.Finish();
 }
 
-void LeavesOf(std::span<const std::string_view> chunks, Id* leaves) {
-  if (Sha256Marked(kLeafMark[0], chunks, leaves)) return;
-  for (size_t i = 0; i < chunks.size(); ++i) leaves[i] = LeafOf(chunks[i]);
+void HashLeaves(const std::function<bool(Sha256Message*)>& next,
+                const std::function<void(const Sha256Message&)>& done) {
+  if (HashSideBySide(kLeafMark[0], next, done)) return;
+  Sha256Message message;
+  while (next(&message)) {
+    message.id = LeafOf(message.chunk);
+    done(message);
+  }
 }
 
 Id RootOf(const ContentKind& kind, uint64_t size, std::span<const Id> leaves) {
@@ -104,26 +109,32 @@ namespace {
 // the thread's own.
 void ForEachGroup(size_t leaves, unsigned threads,
                   const std::function<void(size_t begin, size_t end, std::string* buffer)>& work) {
+  const size_t share = (leaves + std::max(threads, 1u) - 1) / std::max(threads, 1u);
+  const size_t group = std::clamp<size_t>(share, 1, Sha256Lanes());
   std::atomic<size_t> next = 0;
   const auto some = [&] {
     std::string buffer;
     for (;;) {
-      const size_t begin = next.fetch_add(kSha256Lanes);
+      const size_t begin = next.fetch_add(group);
       if (begin >= leaves) return;
-      work(begin, std::min(leaves, begin + kSha256Lanes), &buffer);
+      work(begin, std::min(leaves, begin + group), &buffer);
     }
   };
   std::vector<std::jthread> others;
-  const size_t groups = (leaves + kSha256Lanes - 1) / kSha256Lanes;
+  const size_t groups = (leaves + group - 1) / group;
   for (size_t i = 1; i < std::min<size_t>(threads, groups); ++i) others.emplace_back(some);
   some();
 }
 
 void HashGroup(std::string_view group, Id* leaves) {
-  std::string_view chunks[kSha256Lanes];
-  size_t count = 0;
-  for (; !group.empty(); group.remove_prefix(chunks[count++].size())) chunks[count] = group.substr(0, kChunkBytes);
-  LeavesOf({chunks, count}, leaves);
+  HashLeaves(
+      [&](Sha256Message* message) {
+        if (group.empty()) return false;
+        *message = {group.substr(0, kChunkBytes), leaves++, {}};
+        group.remove_prefix(message->chunk.size());
+        return true;
+      },
+      [](const Sha256Message& message) { *static_cast<Id*>(message.owner) = message.id; });
 }
 
 absl::Status ReadAt(int fd, uint64_t offset, size_t size, char* out, std::string_view name) {

@@ -17,6 +17,7 @@
 
 #include "storage/base/dtype.h"
 #include "storage/base/id.h"
+#include "storage/base/sha256_lanes.h"
 
 namespace editd {
 
@@ -53,8 +54,9 @@ class ContentKind {
 
 // The leaf of one chunk: at most kChunkBytes, fewer only in a content's last chunk.
 Id LeafOf(std::string_view chunk);
-// The leaves of several chunks: faster than one by one, best with kSha256Lanes (sha256_lanes.h) or more.
-void LeavesOf(std::span<const std::string_view> chunks, Id* leaves);
+// The leaves of the chunks that `next` gives, each told to `done`: HashSideBySide (sha256_lanes.h), or one by one where
+// the processor can do no better. Best with Sha256Lanes() chunks at once.
+void HashLeaves(const std::function<bool(Sha256Message*)>& next, const std::function<void(const Sha256Message&)>& done);
 // The content's id from its size and its leaves in order. Empty content has no leaf.
 Id RootOf(const ContentKind& kind, uint64_t size, std::span<const Id> leaves);
 

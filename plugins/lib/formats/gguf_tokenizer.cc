@@ -17,8 +17,8 @@
 #include <cstring>
 #include <set>
 #include <tuple>
-#include <unordered_map>
 
+#include "absl/container/flat_hash_map.h"
 #include "storage/base/status.h"
 #include "storage/base/strings.h"
 #include "storage/base/utf8.h"
@@ -127,7 +127,7 @@ class Converter {
   bool sentence_piece_ = false;
   std::vector<std::pair<std::string_view, std::string_view>> made_merges_;  // Of the kind "llama".
   std::vector<int64_t> types_;
-  std::unordered_map<std::string_view, int64_t> ids_;
+  absl::flat_hash_map<absl::string_view, int64_t> ids_;
   int64_t vocabulary_ = 0;  // Ids below are the BPE model's.
   int64_t end_ = 0;         // Ids from here on have no token.
   bool add_bos_ = false, add_eos_ = false;
@@ -190,7 +190,7 @@ absl::Status Converter::ReadTokens() {
   ids_.reserve(tokens_->size());
   for (int64_t id = 0; id < size(); ++id) {
     if (FindInvalidUtf8(Token(id)) != std::string_view::npos) return Error("token ", id, " is not UTF-8");
-    const auto [it, fresh] = ids_.emplace(Token(id), id);
+    const auto [it, fresh] = ids_.emplace(ToAbsl(Token(id)), id);
     if (!fresh) return Error("tokens ", it->second, " and ", id, " are both \"", Token(id), "\"");
   }
   end_ = size();
@@ -224,7 +224,7 @@ absl::Status Converter::MakeMerges() {
     size_t before = 1;  // Characters of the left part.
     for (size_t at = 1; at < token.size(); ++at) {
       if ((token[at] & 0xc0) == 0x80) continue;
-      const auto left = ids_.find(token.substr(0, at)), right = ids_.find(token.substr(at));
+      const auto left = ids_.find(ToAbsl(token.substr(0, at))), right = ids_.find(ToAbsl(token.substr(at)));
       if (left != ids_.end() && right != ids_.end() && left->second < vocabulary_ && right->second < vocabulary_) {
         all.push_back({score, before, characters - before, left->second, right->second});
       }
@@ -254,7 +254,7 @@ absl::Status Converter::CheckMerges() const {
     const std::string_view left = merge.substr(0, space), right = merge.substr(space + 1);
     whole.assign(left).append(right);
     for (const std::string_view token : {left, right, std::string_view(whole)}) {
-      const auto it = ids_.find(token);
+      const auto it = ids_.find(ToAbsl(token));
       if (it == ids_.end() || it->second >= vocabulary_) {
         return Error("merge ", i, " (\"", merge, "\") names \"", token, "\", which is no token");
       }
