@@ -438,10 +438,12 @@ TEST_F(WorkerTest, AnotherAbiAndOtherFilesAreToldBeforeTheyAreLoaded) {
   ASSERT_OK(WriteFileAtomically(dir_ / "abi2.so", object));
   ASSERT_OK(WriteFileAtomically(dir_ / "text.so", "hello"));
   for (const auto& [path, text] :
-       {std::pair(dir_ / "abi2.so", "plugin \"noop\" is built for ABI 2.0, this edit-worker has 1.0"),
-        std::pair(dir_ / "text.so", "not a shared object"),
-        std::pair(std::string("/usr/lib/x86_64-linux-gnu/libprotobuf.so.32"), "not a plugin of editd"),
-        std::pair(dir_ / "none.so", "No such file")}) {
+       {std::pair(std::string(dir_ / "abi2.so"),
+                  StrCat("plugin \"noop\" is built for ABI 2.", EDIT_ABI_MINOR, ", this edit-worker has ",
+                         EDIT_ABI_MAJOR, ".", EDIT_ABI_MINOR)),
+        std::pair(std::string(dir_ / "text.so"), std::string("not a shared object")),
+        std::pair(std::string("/usr/lib/x86_64-linux-gnu/libprotobuf.so.32"), std::string("not a plugin of editd")),
+        std::pair(std::string(dir_ / "none.so"), std::string("No such file"))}) {
     WorkerProcess worker;
     v1::ToWorker message;
     message.mutable_describe()->set_plugin_path(path);
