@@ -19,6 +19,7 @@
 #include <tuple>
 
 #include "absl/container/flat_hash_map.h"
+#include "plugins/lib/formats/gguf_splitters.h"
 #include "storage/base/status.h"
 #include "storage/base/strings.h"
 #include "storage/base/utf8.h"
@@ -40,6 +41,7 @@ struct Pipeline {
   bool add_bos;  // Unless the file says otherwise.
 };
 
+constexpr std::string_view kNfc = R"({"type":"NFC"})";
 constexpr std::string_view kLlama3 =
     R"re({"type":"Sequence","pretokenizers":[{"type":"Split","pattern":{"Regex":")re"
     R"re((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*)re"
@@ -79,8 +81,8 @@ constexpr Pipeline kSentencePiece[] = {
 constexpr Pipeline kPipelines[] = {
     {"smollm", "null", kSmolLm, "null", kByteLevel, false, false},
     {"gpt-2", "null", kGpt2, kNoTrim, kByteLevel, false, false},
-    {"qwen2", R"({"type":"NFC"})", kQwen2, kQwenByteLevel, kQwenByteLevel, false, false},
-    {"deepseek-r1-qwen", R"({"type":"NFC"})", kQwen2, kQwenByteLevel, kQwenByteLevel, false, true},
+    {"qwen2", kNfc, kQwen2, kQwenByteLevel, kQwenByteLevel, false, false},
+    {"deepseek-r1-qwen", kNfc, kQwen2, kQwenByteLevel, kQwenByteLevel, false, true},
     {"llama-bpe", "null", kLlama3, kNoTrim, kByteLevel, true, true},
     {"llama3", "null", kLlama3, kNoTrim, kByteLevel, true, true},
     {"llama-v3", "null", kLlama3, kNoTrim, kByteLevel, true, true},
@@ -122,6 +124,8 @@ class Converter {
   const int64_t rows_;
   const std::string_view name_;
   const Pipeline* pipeline_ = nullptr;
+  Pipeline named_ = {};  // Of a GgufSplitter.
+  std::string pre_tokenizer_;
   const std::vector<std::string_view>* tokens_ = nullptr;
   const std::vector<std::string_view>* merges_ = nullptr;  // Of the kind "gpt2".
   bool sentence_piece_ = false;
@@ -158,6 +162,12 @@ absl::Status Converter::ReadPipeline() {
   }
   for (const Pipeline& known : kPipelines) {
     if (known.pre == *pre) pipeline_ = &known;
+  }
+  if (const GgufSplitter* splitter = FindGgufSplitter(*pre)) {
+    pre_tokenizer_ = splitter->PreTokenizer();
+    named_ = {*pre,       splitter->nfc ? kNfc : "null", pre_tokenizer_,   kNoTrim,
+              kByteLevel, splitter->ignore_merges,       splitter->add_bos};
+    pipeline_ = &named_;
   }
   if (pipeline_ == nullptr) {
     return Error("the splitter \"", *pre, "\" (tokenizer.ggml.pre) is not supported; ",

@@ -167,7 +167,8 @@ TEST(GgufTokenizer, RefusesByNameWhatItDoesNotUnderstand) {
     EXPECT_EQ(tokenizer.status().code(), absl::StatusCode::kInvalidArgument);
     return std::string(tokenizer.status().message());
   };
-  EXPECT_THAT(error(Tokenizer("tekken", {"a"}, {}, {})), HasSubstr("\"tekken\" (tokenizer.ggml.pre) is not supported"));
+  EXPECT_THAT(error(Tokenizer("superbpe", {"a"}, {}, {})),
+              HasSubstr("\"superbpe\" (tokenizer.ggml.pre) is not supported"));
   EXPECT_THAT(error(Tokenizer("", {"a"}, {}, {})), HasSubstr("lacks the key \"tokenizer.ggml.pre\""));
   EXPECT_THAT(error(GgufWriter().String("tokenizer.ggml.model", "t5")), HasSubstr("model \"t5\" in GGUF"));
   EXPECT_THAT(error(SentencePiece({"a"}, {1}, {0, 1})), HasSubstr("1 tokens, but 2 scores"));
