@@ -212,7 +212,8 @@ void ComparePositions(const Decoder& a, const Decoder& b, std::span<const PairPo
     held_bytes += stride[side] * static_cast<int64_t>(sizeof(float));
   }
   const size_t chunk = std::clamp<int64_t>(kHeldBytes / held_bytes / kBlockRows, 1, 8) * kBlockRows;
-  Buffer logits[2];
+  // Kept from call to call: new memory, page by page, would cost as much as the comparison.
+  static thread_local Buffer logits[2];
   std::vector<const void*> hidden;
   std::vector<PairScore> scores;
   for (size_t first = 0; first < positions.size(); first += chunk) {
@@ -225,10 +226,11 @@ void ComparePositions(const Decoder& a, const Decoder& b, std::span<const PairPo
     }
     scores.resize(count);
     constexpr size_t kPiece = 8;
+    const float* const both[2] = {logits[0].As<float>(), logits[1].As<float>()};  // Threads have others of that name.
     ForEach(a.threads(), (count + kPiece - 1) / kPiece, [&](int64_t piece) {
-      Scratch scratch;
+      static thread_local Scratch scratch;
       for (size_t i = piece * kPiece; i < std::min(count, (piece + 1) * kPiece); ++i) {
-        const float* const row[2] = {logits[0].As<float>() + i * stride[0], logits[1].As<float>() + i * stride[1]};
+        const float* const row[2] = {both[0] + i * stride[0], both[1] + i * stride[1]};
         scores[i] = ScorePair(decoders, row, positions[first + i], rows, top_k, &scratch);
       }
     });

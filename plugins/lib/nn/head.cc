@@ -23,17 +23,24 @@ Buffer Gather(const Decoder& decoder, std::span<const void* const> positions) {
   return out;
 }
 
+// A thread's, kept from group to group and from call to call: new memory, page by page, would cost more than packing.
+struct GroupMemory {
+  Buffer packed, logits, scratch;
+};
+
 // One group of columns, packed, and what it gives for a chunk of positions. `first`: a multiple of kBlockColumns.
 class Group {
  public:
-  Group(const Decoder& decoder, int64_t first, int64_t columns) : decoder_(decoder), columns_(columns) {
+  Group(const Decoder& decoder, int64_t first, int64_t columns, GroupMemory* memory)
+      : decoder_(decoder), columns_(columns), memory_(*memory) {
     const int64_t blocks = (columns_ + kBlockColumns - 1) / kBlockColumns;
     const int64_t bytes = decoder.head().block_bytes(decoder.compute());
-    packed_.Reserve(blocks * bytes);
+    memory_.packed.Reserve(blocks * bytes);
     for (int64_t b = 0; b < blocks; ++b) {
-      decoder.head().Pack(decoder.compute(), first / kBlockColumns + b, &scratch_, packed_.As<char>() + b * bytes);
+      decoder.head().Pack(decoder.compute(), first / kBlockColumns + b, &memory_.scratch,
+                          memory_.packed.As<char>() + b * bytes);
     }
-    logits_.Reserve(kBlockRows * stride() * sizeof(float));
+    memory_.logits.Reserve(kBlockRows * stride() * sizeof(float));
   }
 
   // Logits of `count` gathered positions from `first` on; row i at row(i).
@@ -42,22 +49,22 @@ class Group {
     const char* const x = gathered.As<char>() + first * hidden * BytesOf(decoder_.compute());
     for (int64_t c = 0; c < columns_; c += kBlockColumns) {
       decoder_.gemm()(count, std::min(kBlockColumns, columns_ - c), hidden, x, hidden,
-                      decoder_.head().block(decoder_.compute(), packed_.As<void>(), c / kBlockColumns), kBlockColumns,
-                      logits_.As<float>() + c, stride(), false);
+                      decoder_.head().block(decoder_.compute(), memory_.packed.As<void>(), c / kBlockColumns),
+                      kBlockColumns, memory_.logits.As<float>() + c, stride(), false);
     }
     const double cap = decoder_.config().logit_cap;
     for (int64_t i = 0; cap > 0 && i < count; ++i) {
-      Kernels().soft_cap(logits_.As<float>() + i * stride(), columns_, static_cast<float>(cap));
+      Kernels().soft_cap(memory_.logits.As<float>() + i * stride(), columns_, static_cast<float>(cap));
     }
   }
-  const float* row(int64_t i) const { return logits_.As<float>() + i * stride(); }
+  const float* row(int64_t i) const { return memory_.logits.As<float>() + i * stride(); }
 
  private:
   int64_t stride() const { return columns_ / 32 * 32 + 48; }  // An odd number of cache lines.
 
   const Decoder& decoder_;
   int64_t columns_;
-  Buffer packed_, logits_, scratch_;
+  GroupMemory& memory_;
 };
 
 // f(group index, first column, rows of the group), on the decoder's threads.
@@ -106,7 +113,8 @@ std::vector<Score> ScoreTargets(const Decoder& decoder, std::span<const Position
   std::vector<float> target_logit(count);
   std::vector<ExpSum> marked_parts(marked.empty() ? 0 : groups * count);  // A sum of 0 where a group has no marked row.
   ForEachGroup(decoder, rows, [&](int64_t g, int64_t column, int64_t columns) {
-    Group group(decoder, column, columns);
+    static thread_local GroupMemory memory;
+    Group group(decoder, column, columns, &memory);
     const auto begin = std::lower_bound(marked.begin(), marked.end(), column);
     const auto end = std::lower_bound(begin, marked.end(), column + columns);
     std::vector<float> picked(end - begin);
@@ -147,7 +155,8 @@ void LogitsInto(const Decoder& decoder, std::span<const void* const> positions, 
   const int64_t count = positions.size();
   const Buffer gathered = Gather(decoder, positions);
   ForEachGroup(decoder, rows, [&](int64_t, int64_t column, int64_t columns) {
-    Group group(decoder, column, columns);
+    static thread_local GroupMemory memory;
+    Group group(decoder, column, columns, &memory);
     for (int64_t first = 0; first < count; first += kBlockRows) {
       const int64_t height = std::min(kBlockRows, count - first);
       group.Multiply(gathered, first, height);
