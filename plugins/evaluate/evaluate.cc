@@ -10,6 +10,9 @@
 #include "plugins/evaluate/measure.h"
 #include "plugins/evaluate/question_jobs.h"
 #include "plugins/evaluate/report.h"
+#include "plugins/evaluate/speed.h"
+#include "plugins/evaluate/speed_jobs.h"
+#include "plugins/evaluate/stopwatch.h"
 #include "plugins/lib/nn/model_weights.h"
 #include "plugins/lib/nn/torch_products.h"
 #include "storage/base/status.h"
@@ -80,10 +83,11 @@ class Evaluate : public Plugin<pb::EvaluateSpec, pb::EvaluateResult> {
   std::vector<Subject> subjects_;
   std::vector<std::string> files_;  // Of the data, as messages name them.
   uint64_t longest_ = 0;            // Positions that all models know.
+  StartTimes times_;
 };
 
 absl::Status Evaluate::Check(const pb::EvaluateSpec& spec, Job& job) {
-  if (spec.data_size() == 0 && !spec.has_multiple_choice() && !spec.has_script_leak()) {
+  if (spec.data_size() == 0 && !spec.has_multiple_choice() && !spec.has_script_leak() && !spec.has_speed()) {
     job.Finding("data", "no text to evaluate on; name a file: data { path: \"heldout.txt\" }");
   }
   for (int i = 0; i < spec.data_size(); ++i) {
@@ -117,6 +121,7 @@ absl::Status Evaluate::Check(const pb::EvaluateSpec& spec, Job& job) {
   if (!pb::ComputeType_IsValid(spec.compute())) job.Finding("compute", "is not a type that is computed with");
   CheckQuestions(spec, job);
   CheckLeak(spec, job);
+  CheckSpeed(spec, job);
 
   uint64_t memory = job.models().size() > 1 ? 900 << 20 : 400 << 20;  // libtorch, buffers, logits that are compared.
   for (const Model& model : job.models()) {
@@ -133,11 +138,14 @@ absl::Status Evaluate::Load(const pb::EvaluateSpec& spec, Job& job) {
   nn::DecoderOptions options;
   options.compute = ComputeOf(spec);
   options.threads = static_cast<int>(job.threads());
+  const Stopwatch products;
   ASSIGN_OR_RETURN(options.gemm, nn::LoadTorchProducts(options.compute));
+  times_.products_seconds = products.seconds();
   if (options.gemm == nullptr) job.Warning("this processor lacks what libtorch's products need; slower ones serve");
   subjects_.resize(job.models().size());
   for (size_t i = 0; i < subjects_.size(); ++i) {
     RETURN_IF_ERROR(job.CheckStop());
+    const Stopwatch watch;
     const Model& model = job.model(i);
     Subject& subject = subjects_[i];
     subject.name = model.name;
@@ -150,6 +158,7 @@ absl::Status Evaluate::Load(const pb::EvaluateSpec& spec, Job& job) {
         {content("config.json"), content("tokenizer.json"), content("editd_id_map.i32"),
          content("tokenizer_config.json"), content("special_tokens_map.json"), model.Attribute("vocab.used")},
         nn::WeightsOf(model), options, SettingsOf(spec, 1).padding_counts(), &subject));
+    times_.load_seconds.push_back(watch.seconds());
     const uint64_t longest = subject.decoder->config().max_position_embeddings;
     if (spec.context() > longest) {
       return absl::InvalidArgumentError(StrCat("params.context: ", spec.context(), " is more than the ", longest,
@@ -197,8 +206,11 @@ absl::Status Evaluate::ReadDocuments(const pb::EvaluateSpec& spec, Job& job, Doc
 }
 
 absl::StatusOr<pb::EvaluateResult> Evaluate::Run(const pb::EvaluateSpec& spec, Job& job) {
+  times_.start_seconds = ProcessSeconds();
   RETURN_IF_ERROR(Load(spec, job));
   pb::EvaluateResult result;
+  // First, for it measures what the first logits take.
+  if (spec.has_speed()) RETURN_IF_ERROR(MeasureSpeeds(spec, subjects_, times_, job, &result));
   if (spec.has_script_leak()) RETURN_IF_ERROR(MarkLeak(spec, &subjects_));
   if (spec.data_size() > 0) RETURN_IF_ERROR(MeasureText(spec, job, &result));
   if (spec.has_multiple_choice()) RETURN_IF_ERROR(MeasureMultipleChoice(spec, subjects_, job, &result));
@@ -259,8 +271,8 @@ absl::Status Evaluate::MeasureText(const pb::EvaluateSpec& spec, Job& job, pb::E
 }  // namespace editd::evaluate
 
 EDIT_PLUGIN("evaluate", editd::evaluate::Evaluate,
-            {.version = "1.2.0",
-             .summary = "perplexity, how far two versions' logits are apart, questions with choices, script leak",
+            {.version = "1.3.0",
+             .summary = "perplexity, logits-diff of two versions, questions with choices, script leak, speed",
              .makes_version = false,
              .min_inputs = 1,
              .max_inputs = 2});

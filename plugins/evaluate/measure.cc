@@ -1,11 +1,11 @@
 #include "plugins/evaluate/measure.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <limits>
 #include <span>
 
+#include "plugins/evaluate/stopwatch.h"
 #include "plugins/lib/nn/compare.h"
 #include "plugins/lib/nn/head.h"
 #include "storage/base/status.h"
@@ -16,14 +16,6 @@ namespace {
 
 constexpr uint64_t kTokensOfABatch = 4096;
 constexpr uint64_t kTokensOfABlock = 65536;
-
-class Stopwatch {
- public:
-  double seconds() const { return std::chrono::duration<double>(std::chrono::steady_clock::now() - begun_).count(); }
-
- private:
-  std::chrono::steady_clock::time_point begun_ = std::chrono::steady_clock::now();
-};
 
 // A place of a window where both models have read the same bytes: inputs s[.. at[side]].
 struct Meeting {

@@ -6,10 +6,13 @@
 
 namespace editd {
 
-uint64_t PeakResidentBytes(std::string_view process) {
+namespace {
+
+// `field` with its colon.
+uint64_t FieldOfStatus(std::string_view process, std::string_view field) {
   const auto status = ReadWholeFile(StrCat("/proc/", process, "/status"));
   if (!status.ok()) return 0;
-  const size_t at = status->find("VmHWM:");
+  const size_t at = status->find(field);
   if (at == std::string::npos) return 0;
   const size_t digit = status->find_first_of("0123456789", at);
   uint64_t kilobytes = 0;
@@ -19,5 +22,11 @@ uint64_t PeakResidentBytes(std::string_view process) {
   }
   return kilobytes * 1024;
 }
+
+}  // namespace
+
+uint64_t PeakResidentBytes(std::string_view process) { return FieldOfStatus(process, "VmHWM:"); }
+
+uint64_t AnonymousBytes(std::string_view process) { return FieldOfStatus(process, "RssAnon:"); }
 
 }  // namespace editd

@@ -17,6 +17,15 @@ TEST(PeakResidentBytes, StaysAfterTheMemoryIsGone) {
   EXPECT_GE(PeakResidentBytes(std::to_string(::getpid())), 100'000'000u);
 }
 
+TEST(AnonymousBytes, AreThoseOfNow) {
+  const uint64_t before = AnonymousBytes("self");
+  {
+    const std::string block(100'000'000, 'x');
+    EXPECT_GE(AnonymousBytes("self"), before + 90'000'000u);
+  }
+  EXPECT_LT(AnonymousBytes("self"), before + 50'000'000u);
+}
+
 TEST(PeakResidentBytes, OfNoProcessIsZero) { EXPECT_EQ(PeakResidentBytes("999999999"), 0u); }
 
 }  // namespace
