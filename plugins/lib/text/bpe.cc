@@ -19,6 +19,7 @@ namespace editd::text {
 namespace {
 
 constexpr size_t kShort = 48;  // Symbols; where the heap begins to win.
+constexpr uint32_t kRemembered = 1 << 16;  // Symbols; memory for longer pieces is not kept for the next.
 constexpr uint32_t kNone = ~uint32_t{0};
 
 }  // namespace
@@ -240,6 +241,9 @@ void Bpe::MergeLong(Scratch* scratch) const {
   size_t kept = 0;
   for (uint32_t i = 0; i != kNone; i = next[i]) symbols[kept++] = symbols[i];
   symbols.resize(kept);
+  if (size <= kRemembered) return;
+  for (auto* memory : {&ranks, &next, &previous}) std::vector<uint32_t>().swap(*memory);
+  std::vector<Scratch::Pair>().swap(pairs);
 }
 
 }  // namespace editd::text
