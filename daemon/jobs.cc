@@ -376,6 +376,7 @@ void Jobs::Start(Entry* entry) {
     if (known.ok() && *known) {
       job.set_state(from);
       Step(entry, v1::JOB_STATE_SUCCEEDED, "the same edit was made meanwhile; its result is used").IgnoreError();
+      launch_thread_->Post([store = store_, id] { store->RemoveCheckpoint(id).IgnoreError(); });  // Else gc takes it.
       return;
     }
   }
@@ -405,6 +406,7 @@ void Jobs::Start(Entry* entry) {
   run.set_memory_bytes(job.spec().limits().memory_bytes());
   run.set_heartbeat_seconds(static_cast<uint32_t>(std::max<int64_t>(1, absl::ToInt64Seconds(config_.heartbeat))));
   run.set_require_finite(true);
+  run.set_recipe(job.recipe());
 
   SupervisorOptions options;
   options.launch.memory_bytes = job.spec().limits().memory_bytes();
@@ -420,6 +422,12 @@ void Jobs::Start(Entry* entry) {
     ASSIGN_OR_RETURN(std::vector<UniqueFd> sources, OpenSources(*inputs, *store));
     std::move(sources.begin(), sources.end(), std::back_inserter(start.descriptors));
     *start.message.mutable_run() = run;
+    if (absl::StatusOr<UniqueFd> checkpoint = store->OpenCheckpoint(id); checkpoint.ok()) {
+      start.message.mutable_run()->set_checkpoint(static_cast<uint32_t>(start.descriptors.size()));
+      start.descriptors.push_back(*std::move(checkpoint));
+    } else if (!absl::IsNotFound(checkpoint.status())) {
+      spdlog::warn("job {}: it starts anew: {}", id, ToStd(checkpoint.status().message()));
+    }
     return start;
   };
   entry->supervisor = std::make_shared<Supervisor>(std::move(options), launcher_, core_, launch_thread_,
@@ -554,8 +562,11 @@ void Jobs::AttemptOver(Entry* entry) {
   entry->supervisor = nullptr;
   entry->inputs = nullptr;
   if (!entry->staging.empty()) {
-    launch_thread_->Post([store = store_, id, number] {
-      const absl::Status status = store->RemoveStaging(id, number);
+    // What the attempt kept is for the next one, which starts on the same thread, later.
+    const bool succeeded = entry->job.state() == v1::JOB_STATE_SUCCEEDED;
+    launch_thread_->Post([store = store_, id, number, succeeded] {
+      absl::Status status = succeeded ? store->RemoveCheckpoint(id) : store->KeepCheckpoint(id, number);
+      status.Update(store->RemoveStaging(id, number));
       if (!status.ok()) spdlog::warn("job {}: {}", id, ToStd(status.message()));
     });
     entry->staging.clear();

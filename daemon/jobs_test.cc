@@ -175,6 +175,46 @@ TEST_F(JobsTest, ARefThatMovedMeanwhileFailsTheJobButKeepsTheVersion) {
 
 // --- cancel and retry -----------------------------------------------------------------------------------------------
 
+// What attempts told of the checkpoint that they were given.
+std::vector<std::string> Kept(Harness& h, uint64_t id) {
+  std::vector<std::string> told;
+  for (const v1::Event& event : h.Events(id)) {
+    if (event.has_log() && event.log().text().starts_with("kept: ")) told.push_back(event.log().text().substr(6));
+  }
+  return told;
+}
+
+TEST_F(JobsTest, ACancelledJobsCheckpointIsThereAtARetry) {
+  Harness& h = Open();
+  const auto job = h.Submit(Harness::Spec("run", "tell_kept;keep half;beat 500;log works;wait_stop"));
+  ASSERT_OK(job);
+  for (int round = 0; round < 2; ++round) {
+    h.WaitFor(job->id(), [&](const v1::Job& now) {
+      return now.state() == kRunning && Kept(h, job->id()).size() == static_cast<size_t>(round) + 1;
+    });
+    ASSERT_OK(h.core.Call([&] { return h.jobs->Cancel(job->id(), "bob"); }));
+    h.WaitForState(job->id(), kCancelled);
+    if (round == 0) ASSERT_OK(h.core.Call([&] { return h.jobs->Retry(job->id(), "bob"); }));
+  }
+  EXPECT_THAT(Kept(h, job->id()), ElementsAre("", "half"));
+}
+
+TEST_F(JobsTest, ACheckpointOutlivesACrashAndGoesWithSuccess) {
+  Harness& h = Open();
+  const v1::Job crashed = h.Run(Harness::Spec("run", "tell_kept;keep half;exit 3"));
+  EXPECT_THAT(Kept(h, crashed.id()), ElementsAre("", "half"));
+  v1::JobSpec spec = Harness::Spec("run", "tell_kept;keep half;beat 3000");
+  spec.mutable_limits()->set_time_seconds(1);
+  const v1::Job late = h.Run(spec);
+  EXPECT_EQ(Last(late).exit_class(), v1::EXIT_CLASS_TIMED_OUT);
+  h.launch_thread.Call([] {});
+  EXPECT_OK(h.store->OpenCheckpoint(late.id()));
+  const v1::Job good = h.Run(Harness::Spec("run", "keep all;result done"));
+  EXPECT_EQ(good.state(), kSucceeded);
+  h.launch_thread.Call([] {});
+  EXPECT_TRUE(absl::IsNotFound(h.store->OpenCheckpoint(good.id()).status()));
+}
+
 TEST_F(JobsTest, APendingJobIsCancelledAtOnce) {
   Harness& h = Open();
   const auto first = h.Submit(Harness::Spec("run", "log here;hang"));

@@ -365,6 +365,8 @@ class Service::Rpcs final : public v1::Editor::Service {
         return v1::Garbage::KIND_ASSET;
       case storage::GarbageKind::kOrphan:
         return v1::Garbage::KIND_ORPHAN;
+      case storage::GarbageKind::kCheckpoint:
+        return v1::Garbage::KIND_CHECKPOINT;
     }
     return v1::Garbage::KIND_UNSPECIFIED;
   }

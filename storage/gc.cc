@@ -5,7 +5,8 @@
 // ancestor is not kept by its descendants: what is shared is shared by tensors, and the lineage stays as a tombstone.
 // Jobs keep assets: an unfinished one its files; a finished one its files as long as the version that it made lives (so
 // that it can be made again), and what it exported for the grace period, in which the client fetches it; exported
-// measurements as long as a version lives that they are of. A pack goes only as a whole. Rows go first, in one batch,
+// measurements as long as a version lives that they are of. A job that can be tried again keeps its checkpoint for a
+// week. A pack goes only as a whole. Rows go first, in one batch,
 // then the files.
 #include <unistd.h>
 
@@ -92,6 +93,17 @@ class Marks {
            });
   }
 
+  // Why the job's checkpoint may go; empty: it is needed, or may be.
+  std::string WhyNoCheckpoint(const editd::v1::Job& job) const {
+    if (job.state() == editd::v1::JOB_STATE_SUCCEEDED) return "its job succeeded";
+    if (IsActiveOrYoung(job)) return "";
+    if (ToTime(job.ended()) < parts_.options.now() - parts_.options.reflog_window) return "its job ended long ago";
+    for (const std::string& input : job.input_versions()) {
+      const absl::StatusOr<Id> version = Id::FromHex(input);
+      if (version.ok() && !Alive(*version)) return "its job cannot be tried again: a version that it reads is gone";
+    }
+    return "";
+  }
   bool Alive(const Id& version) const { return reasons_.contains(version); }
   const std::vector<std::string>& Reasons(const Id& version) const { return reasons_.at(version); }
   bool HasTensor(const Id& id) const { return tensors_.contains(id); }
@@ -128,6 +140,7 @@ class Collector {
     RETURN_IF_ERROR(FindPacks());
     FindAssets();
     ASSIGN_OR_RETURN(std::vector<GarbageItem> orphans, FindOrphans(parts_, options_.grace));
+    RETURN_IF_ERROR(FindCheckpoints());
     if (!options_.dry_run) RETURN_IF_ERROR(Sweep(orphans));
     items_.insert(items_.end(), orphans.begin(), orphans.end());
     return items_;
@@ -204,7 +217,18 @@ class Collector {
     }
   }
 
+  absl::Status FindCheckpoints() {
+    return parts_.layout->ForEachCheckpoint([this](uint64_t id, uint64_t bytes, int64_t) {
+      const absl::StatusOr<editd::v1::Job> job = parts_.jobs->Get(id);
+      const std::string reason = job.ok() ? marks_.WhyNoCheckpoint(*job) : "there is no such job";
+      if (reason.empty()) return;
+      checkpoints_.push_back(id);
+      items_.push_back({GarbageKind::kCheckpoint, StrCat(id), bytes, reason});
+    });
+  }
+
   absl::Status Sweep(const std::vector<GarbageItem>& orphans) {
+    for (const uint64_t job : checkpoints_) ::unlink(parts_.layout->CheckpointPath(job).c_str());
     if (!batch_.empty()) RETURN_IF_ERROR(parts_.catalogue->Write(batch_, Catalogue::Durability::kSynced));
     for (size_t i = 0; i < versions_.size(); ++i) parts_.lineage.Put(versions_[i], tombstones_[i]);
     for (const Id& id : packs_) {
@@ -247,6 +271,7 @@ class Collector {
   Catalogue::Batch batch_;
   std::vector<GarbageItem> items_;
   std::vector<Id> versions_, packs_, assets_;
+  std::vector<uint64_t> checkpoints_;
   std::vector<editd::v1::LineageRow> tombstones_;  // As versions_.
 };
 

@@ -39,6 +39,29 @@ class GarbageTest : public StoreTest {
   }
 };
 
+TEST_F(GarbageTest, ACheckpointStaysAsLongAsItsJobCanBeTriedAgain) {
+  const Id version = Publish({{{"a", "1"}}, {}, {}, "1"}, "smol");
+  const auto keep = [&](uint64_t id) {
+    ASSERT_OK_AND_ASSIGN(const std::string staging, store().CreateStaging(id, 1));
+    ASSERT_OK(WriteFileAtomically(staging + "/checkpoint", "kept"));
+    ASSERT_OK(store().KeepCheckpoint(id, 1));
+  };
+  editd::v1::Job job = FinishedJob(1);
+  ASSERT_OK(store().PutJob(job));
+  job.set_id(2);
+  job.set_state(editd::v1::JOB_STATE_CANCELLED);
+  job.add_input_versions(version.Hex());
+  ASSERT_OK(store().PutJob(job));
+  for (uint64_t id : {1, 2, 3}) keep(id);
+  now_ += absl::Hours(2);
+  EXPECT_THAT(Kinds(Collect()), ElementsAre(GarbageKind::kCheckpoint, GarbageKind::kCheckpoint));
+  EXPECT_OK(store().OpenCheckpoint(2));
+  for (uint64_t id : {1, 3}) EXPECT_TRUE(absl::IsNotFound(store().OpenCheckpoint(id).status()));
+  now_ += absl::Hours(24 * 7);
+  EXPECT_THAT(Kinds(Collect()), ElementsAre(GarbageKind::kCheckpoint));
+  EXPECT_TRUE(absl::IsNotFound(store().OpenCheckpoint(2).status()));
+}
+
 TEST_F(GarbageTest, WhatNoRefReachesGoesAndItsLineageStays) {
   const Id base = Publish({{{"a", std::string(5000, 'a')}}, {{"config.json", "base"}}, {}, "1"});
   const Id child = Publish({{{"a", "other"}}, {{"config.json", "child"}}, {base}, "2"}, "smol");

@@ -9,6 +9,8 @@
 #include <filesystem>
 #include <system_error>
 
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_split.h"
 #include "storage/base/strings.h"
 
 namespace editd::storage {
@@ -71,7 +73,7 @@ absl::StatusOr<std::unique_ptr<Layout>> Layout::Open(const std::string& director
   RETURN_IF_ERROR(MakeFolder(path));
   ASSIGN_OR_RETURN(UniqueFd lock, TakeLock(path));
   RETURN_IF_ERROR(CheckFormat(path));
-  for (const char* name : {"packs", "assets", "staging", "incoming"})
+  for (const char* name : {"packs", "assets", "staging", "incoming", "checkpoints"})
     RETURN_IF_ERROR(MakeFolder(StrCat(path, "/", name)));
   RETURN_IF_ERROR(SyncDirectory(path));
   return std::unique_ptr<Layout>(new Layout(path, std::move(lock)));
@@ -91,6 +93,8 @@ std::string Layout::StagingPath(uint64_t job, uint32_t attempt) const {
   return StrCat(directory_, "/staging/", job, ".", attempt);
 }
 
+std::string Layout::CheckpointPath(uint64_t job) const { return StrCat(directory_, "/checkpoints/", job); }
+
 std::string Layout::NewIncomingPath() { return StrCat(directory_, "/incoming/", next_incoming_++); }
 
 absl::Status Layout::MarkComplete() const {
@@ -99,7 +103,41 @@ absl::Status Layout::MarkComplete() const {
   return WriteFileAtomically(path, kFormat, 0600);
 }
 
+absl::Status Layout::KeepCheckpoint(uint64_t job, uint32_t attempt) const {
+  const std::string from = StrCat(StagingPath(job, attempt), "/checkpoint");
+  struct stat info;
+  // A plugin may leave anything there; only a file of its own counts.
+  if (::lstat(from.c_str(), &info) != 0 || !S_ISREG(info.st_mode) || info.st_nlink != 1) return absl::OkStatus();
+  const std::string to = CheckpointPath(job);
+  return ::rename(from.c_str(), to.c_str()) == 0 ? absl::OkStatus()
+                                                 : ErrnoStatus(errno, StrCat("rename ", from, " to ", to));
+}
+
+absl::Status Layout::ForEachCheckpoint(
+    const std::function<void(uint64_t job, uint64_t bytes, int64_t time)>& file) const {
+  const std::string folder = StrCat(directory_, "/checkpoints");
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(folder, error)) {
+    struct stat info;
+    uint64_t job = 0;
+    if (!absl::SimpleAtoi(entry.path().filename().string(), &job)) continue;
+    if (::lstat(entry.path().c_str(), &info) == 0) file(job, static_cast<uint64_t>(info.st_size), info.st_mtime);
+  }
+  return error ? ErrnoStatus(error.value(), StrCat("list ", folder)) : absl::OkStatus();
+}
+
 absl::Status Layout::SweepTemporary() const {
+  std::error_code listing;
+  // An attempt that ran when the daemon was killed: "<job>.<attempt>". Later attempts go last.
+  std::set<std::pair<uint64_t, uint32_t>> attempts;
+  for (const auto& entry : std::filesystem::directory_iterator(StrCat(directory_, "/staging"), listing)) {
+    const std::string name = entry.path().filename().string();
+    const std::pair<std::string, std::string> parts = absl::StrSplit(name, absl::MaxSplits('.', 1));
+    uint64_t job = 0;
+    uint32_t attempt = 0;
+    if (absl::SimpleAtoi(parts.first, &job) && absl::SimpleAtoi(parts.second, &attempt)) attempts.emplace(job, attempt);
+  }
+  for (const auto& [job, attempt] : attempts) RETURN_IF_ERROR(KeepCheckpoint(job, attempt));
   for (const char* name : {"staging", "incoming"}) {
     std::error_code error;
     for (const auto& entry : std::filesystem::directory_iterator(StrCat(directory_, "/", name), error)) {

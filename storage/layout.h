@@ -32,13 +32,19 @@ class Layout {
   std::string PackPath(const Id& id) const;
   std::string AssetPath(const Id& id) const;
   std::string StagingPath(uint64_t job, uint32_t attempt) const;
+  std::string CheckpointPath(uint64_t job) const;
   // A new name under incoming.
   std::string NewIncomingPath();
 
   // Writes the format file, last of all that makes a new store; does nothing if it is there.
   absl::Status MarkComplete() const;
-  // Empties staging and incoming.
+  // Empties staging and incoming; what attempts have kept there becomes their jobs' checkpoint.
   absl::Status SweepTemporary() const;
+  // What the attempt kept in its staging folder becomes its job's checkpoint, in place of an older one. Does nothing if
+  // it kept nothing.
+  absl::Status KeepCheckpoint(uint64_t job, uint32_t attempt) const;
+  // Calls `file` with the job, bytes and modification time (Unix seconds) of each checkpoint.
+  absl::Status ForEachCheckpoint(const std::function<void(uint64_t job, uint64_t bytes, int64_t time)>& file) const;
   // Calls `file` with each pack and asset file: whether it is a pack, the id (empty if the name is none), path, bytes
   // and modification time (Unix seconds).
   using FileFunction =

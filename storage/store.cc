@@ -1,5 +1,6 @@
 #include "storage/store.h"
 
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -258,6 +259,23 @@ absl::Status Store::RemoveStaging(uint64_t job, uint32_t attempt) {
   std::error_code error;
   std::filesystem::remove_all(path, error);
   return error ? ErrnoStatus(error.value(), StrCat("remove ", path)) : absl::OkStatus();
+}
+
+absl::Status Store::KeepCheckpoint(uint64_t job, uint32_t attempt) {
+  return parts_->layout->KeepCheckpoint(job, attempt);
+}
+
+absl::StatusOr<UniqueFd> Store::OpenCheckpoint(uint64_t job) const {
+  const std::string path = parts_->layout->CheckpointPath(job);
+  UniqueFd fd(::open(path.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
+  if (!fd.valid()) return ErrnoStatus(errno, StrCat("open ", path));
+  return fd;
+}
+
+absl::Status Store::RemoveCheckpoint(uint64_t job) {
+  const std::string path = parts_->layout->CheckpointPath(job);
+  if (::unlink(path.c_str()) == 0 || errno == ENOENT) return absl::OkStatus();
+  return ErrnoStatus(errno, StrCat("remove ", path));
 }
 
 // --- jobs

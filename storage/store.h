@@ -7,11 +7,13 @@
 //   packs/ab/<id>.safetensors, assets/ab/<id>     immutable files, named by content
 //   staging/<job>.<attempt>/                      where workers write; swept at start
 //   incoming/                                     assets on their way in; swept at start
+//   checkpoints/<job>                             what a job's last attempt kept for the next
 // Files come first, the catalogue last: a pack is synced, renamed into place and its folder synced before one synced
 // batch makes it known. A crash leaves at worst a file that no record names; the sweep takes it. (storage/FORMAT.md)
 //
 // Thread-compatible: the daemon's core thread owns the one instance. Exceptions, callable from any thread at any time:
-// PutAsset, PutAssetBytes, OpenAsset, OpenPack, CreateStaging, RemoveStaging, and a Verification once made.
+// PutAsset, PutAssetBytes, OpenAsset, OpenPack, CreateStaging, RemoveStaging, the checkpoints', and a Verification once
+// made.
 //
 // Ids in protobuf messages are 64 hex digits. Messages named here are those of proto/editd/v1.
 #ifndef EDITD_STORAGE_STORE_H_
@@ -98,11 +100,11 @@ struct PublishRequest {
   std::function<void(const Published&, editd::v1::Job*, std::vector<editd::v1::Event>*)> finish;
 };
 
-enum class GarbageKind { kVersion, kPack, kAsset, kOrphan };
+enum class GarbageKind { kVersion, kPack, kAsset, kOrphan, kCheckpoint };
 
 struct GarbageItem {
   GarbageKind kind = GarbageKind::kVersion;
-  std::string id;  // 64 hex digits; of an orphan its path below the state directory.
+  std::string id;  // 64 hex digits; of an orphan its path below the state directory, of a checkpoint its job.
   uint64_t bytes = 0;
   std::string reason;  // "no ref points at it since 2026-11-22", "2 of 3 tensors are not used, but 1 is"
   bool stays = false;  // A pack that is dead in part: it stays, `bytes` are the dead ones.
@@ -212,6 +214,12 @@ class Store {
   // Makes the empty folder of an attempt (what was in it goes) and returns its path.
   absl::StatusOr<std::string> CreateStaging(uint64_t job, uint32_t attempt);
   absl::Status RemoveStaging(uint64_t job, uint32_t attempt);
+  // What the attempt kept for a later one ("checkpoint" in its staging folder) becomes the job's checkpoint, in place
+  // of an older one; does nothing if it kept nothing. A start does the same for attempts that a kill ended.
+  absl::Status KeepCheckpoint(uint64_t job, uint32_t attempt);
+  // Read-only. NOT_FOUND.
+  absl::StatusOr<UniqueFd> OpenCheckpoint(uint64_t job) const;
+  absl::Status RemoveCheckpoint(uint64_t job);
 
   // --- jobs ---------------------------------------------------------------------------------------------------------
   // The id for the next job: one more than any stored.

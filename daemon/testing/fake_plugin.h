@@ -8,6 +8,7 @@
 //   sleep MS, beat MS       wait; with beat, heartbeats meanwhile
 //   wait_stop               wait for StopRequest
 //   ignore_term             SIGTERM does nothing from now on
+//   keep T, tell_kept       keep a checkpoint; log what an earlier attempt kept
 //   hang                    wait for ever, silently
 //   exit N, signal N        end like that, without a reply
 //   alloc BYTES             allocate; exits with 86 if that fails

@@ -109,6 +109,14 @@ class FakeWorker {
       socket_.Receive().status().IgnoreError();
       run->mutable_error()->set_message("stopped");
     }
+    if (verb == "keep") Stage(request, "checkpoint", value);
+    if (verb == "tell_kept") {
+      char kept[100];
+      const bool some = request.checkpoint() > 0;
+      const ssize_t n = some ? ::pread(descriptors_[request.checkpoint()].get(), kept, sizeof(kept), 0) : 0;
+      message.mutable_log()->set_text("kept: " + std::string(kept, n > 0 ? static_cast<size_t>(n) : 0));
+      Send(message);
+    }
     if (verb == "ignore_term") std::signal(SIGTERM, SIG_IGN);
     if (verb == "hang") {
       for (;;) ::pause();

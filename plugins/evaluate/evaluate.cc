@@ -70,6 +70,21 @@ Form FormOf(const pb::Data& data) {
   return data.form() == pb::FORM_JSON_LINES ? Form::kJsonLines : Form::kByContent;
 }
 
+// What is done goes into the job's checkpoint, and comes from there.
+Keeping KeepWith(Job* job, const Documents& documents) {
+  auto told = std::make_shared<bool>(false);
+  return {job->LoadCheckpoint(),
+          [job, told](std::string_view bytes) {
+            const absl::Status status = job->SaveCheckpoint(bytes);
+            if (status.ok() || std::exchange(*told, true)) return;
+            job->Warning(StrCat("what is done cannot be kept for a retry: ", status.message()));
+          },
+          [job, &documents](uint64_t done, uint64_t tokens) {
+            job->Info(StrCat("goes on after ", done, " of ", documents.all().size(), " documents, ", tokens,
+                             " tokens: an earlier attempt has measured them"));
+          }};
+}
+
 class Evaluate : public Plugin<pb::EvaluateSpec, pb::EvaluateResult> {
  public:
   absl::Status Check(const pb::EvaluateSpec& spec, Job& job) override;
@@ -253,8 +268,9 @@ absl::Status Evaluate::MeasureText(const pb::EvaluateSpec& spec, Job& job, pb::E
     }
     return job.CheckStop();
   };
+  const Keeping keeping = KeepWith(&job, documents);
   ASSIGN_OR_RETURN(const Measurement measured,
-                   Measure(subjects, subjects.size() == 2 ? &rows : nullptr, documents, settings, watch));
+                   Measure(subjects, subjects.size() == 2 ? &rows : nullptr, documents, settings, watch, &keeping));
   for (size_t s = 0; s < subjects.size(); ++s) {
     ReportPerplexity(measured, s, subjects_[s], documents, result->add_perplexity());
   }

@@ -54,6 +54,21 @@ class EvaluateTest : public ::testing::Test {
     return std::log(sum) - logits[s[target]];
   }
 
+  // Everything that a result is made of, but for the times.
+  static std::string Bits(Measurement measured) {
+    KeptWriter out;
+    for (const Perplexity& perplexity : measured.perplexity) {
+      out.PutAll(perplexity.documents);
+      for (const double number : {perplexity.nll_squares, perplexity.weighted, perplexity.weights}) out.Put(number);
+      out.Put(perplexity.computed_tokens);
+    }
+    if (measured.diff.has_value()) {
+      out.Put(static_cast<const LogitsSums&>(*measured.diff));
+      measured.diff->targets.Keep(&out);
+    }
+    return out.bytes();
+  }
+
   std::vector<std::string> texts_ = {
       "the cat in the house; the thin mouse in the hole", "",
       "this one says and once, here: and then it goes on for a while without the word, in the end", "tiếng Việt"};
@@ -223,6 +238,55 @@ TEST_F(EvaluateTest, AModelWithoutBeginningOrEndIsRefused) {
   const nn::WeightsFromNames weights(nn::ParseDecoderConfig(config).value());
   EXPECT_THAT(LoadSubject({config, TokenizerJson(Full()), "", "", "", ""}, weights.source(), {}, false, &subject),
               StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("m: config.json names neither")));
+}
+
+// Stopped after each batch in turn, a measurement that goes on from what was kept gives the same bits, and computes
+// nothing twice. What cannot be read is no beginning.
+TEST_F(EvaluateTest, AStoppedMeasurementGoesOn) {
+  Subject full, trimmed;
+  Load(Full(), 0, false, &full, "full");
+  Load(Trimmed(), 3, true, &trimmed, "trimmed");
+  for (int i = 0; i < 6; ++i)
+    texts_.push_back("and the " + std::string(static_cast<size_t>(i * 7), 'x') + " in the end");
+  for (const std::vector<Subject*>& subjects : {std::vector<Subject*>{&full}, std::vector<Subject*>{&full, &trimmed}}) {
+    const Settings settings = {.context = 12, .stride = 6, .batch = 3};
+    const std::string whole = Bits(Evaluate(subjects, settings));
+    const RowPairs* const rows = subjects.size() == 2 ? &rows_ : nullptr;
+    std::string kept;
+    uint64_t done = 0;
+    int attempts = 0;
+    for (bool ended = false; !ended; ++attempts) {
+      ASSERT_LT(attempts, 1000);
+      int batches = 0;
+      const uint64_t done_before = done;
+      const Watch watch = [&](double, uint64_t now, uint64_t) {
+        if (batches == 0 && attempts > 0) {
+          EXPECT_EQ(now, done);  // What was done; then one batch more.
+        }
+        done = now;
+        return batches++ < (attempts == 0 ? 0 : 1) ? absl::OkStatus() : absl::CancelledError("stopped");
+      };
+      std::string saved;
+      uint64_t went_on = 0;
+      const Keeping keeping = {kept, [&](std::string_view bytes) { saved = bytes; },
+                               [&](uint64_t, uint64_t tokens) { went_on = tokens; }};
+      const auto measured = Measure(subjects, rows, *documents_, settings, watch, &keeping);
+      EXPECT_EQ(went_on, attempts == 0 ? 0 : done_before);
+      ended = measured.ok();
+      if (ended) {
+        EXPECT_TRUE(Bits(*measured) == whole);
+      }
+      if (!saved.empty()) kept = saved;
+    }
+    EXPECT_GT(attempts, 5);
+    // Cut short at any place, it is not used, or is whole up to a window.
+    const Watch watch = [](double, uint64_t, uint64_t) { return absl::OkStatus(); };
+    for (size_t size = 0; size < kept.size(); size += kept.size() / 50 + 1) {
+      const Keeping keeping = {std::string_view(kept).substr(0, size), [](std::string_view) {},
+                               [](uint64_t, uint64_t) {}};
+      EXPECT_TRUE(Measure(subjects, rows, *documents_, settings, watch, &keeping).ok());
+    }
+  }
 }
 
 }  // namespace

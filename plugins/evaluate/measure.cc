@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <map>
 #include <span>
 
 #include "plugins/evaluate/stopwatch.h"
@@ -16,6 +17,9 @@ namespace {
 
 constexpr uint64_t kTokensOfABatch = 4096;
 constexpr uint64_t kTokensOfABlock = 65536;
+// Between two times of keeping what is done; and keeping takes at most so large a share of the time.
+constexpr double kKeepSeconds = 0.5;
+constexpr double kKeepShare = 0.05;
 
 // A place of a window where both models have read the same bytes: inputs s[.. at[side]].
 struct Meeting {
@@ -35,6 +39,7 @@ struct Work {
   std::vector<Scored> scored[2];  // Of the scored tokens, in order.
   std::vector<Meeting> meetings;
   std::vector<nn::PairScore> pairs;  // By meeting.
+  bool done = false;
 
   uint64_t length() const { return std::max(window->of[0].length(), window->of[1].length()); }
 };
@@ -48,8 +53,8 @@ double Coarse(double kl, double in_p, double out_p, double in_q, double out_q) {
 class Runner {
  public:
   Runner(const std::vector<Subject*>& subjects, const RowPairs* rows, const Documents& documents,
-         const Settings& settings, const Watch& watch)
-      : subjects_(subjects), rows_(rows), documents_(documents), settings_(settings), watch_(watch) {
+         const Settings& settings, const Watch& watch, const Keeping* keeping)
+      : subjects_(subjects), rows_(rows), documents_(documents), settings_(settings), watch_(watch), keeping_(keeping) {
     if (subjects_.size() == 2) {
       common_.emplace(rows_->base, rows_->other, subjects_[0]->Begins(), subjects_[1]->Begins());
       top_k_ = static_cast<int>(std::min<int64_t>(settings_.top_k, common_->common()));
@@ -57,18 +62,25 @@ class Runner {
   }
 
   absl::StatusOr<Measurement> Run() {
-    result_.perplexity.resize(subjects_.size());
-    for (Perplexity& perplexity : result_.perplexity) perplexity.documents.resize(documents_.all().size());
-    if (subjects_.size() == 2) result_.diff.emplace();
     const std::vector<Window>& windows = documents_.windows();
     for (const Window& window : windows) total_ += window.of[0].length() + window.of[1].length();
-    for (size_t first = 0; first < windows.size();) {
+    Clear();
+    if (keeping_ != nullptr && !keeping_->last.empty()) {
+      if (Restore(keeping_->last)) {
+        keeping_->went_on(DocumentsDone(), done_);
+        RETURN_IF_ERROR(watch_(RunningPerplexity(), done_, total_));
+      } else {
+        Clear();  // No measurement of these windows.
+      }
+    }
+    for (size_t first = block_first_; first < windows.size();) {
       size_t end = first;
       uint64_t tokens = 0;
       while (end < windows.size() && (end == first || tokens < kTokensOfABlock)) {
         tokens += std::max(windows[end].of[0].length(), windows[end].of[1].length());
         ++end;
       }
+      block_first_ = first;
       RETURN_IF_ERROR(Block(std::span(windows).subspan(first, end - first)));
       first = end;
     }
@@ -77,13 +89,15 @@ class Runner {
 
  private:
   absl::Status Block(std::span<const Window> windows) {
-    std::vector<Work> block(windows.size());
+    block_.assign(windows.size(), {});
     std::vector<Work*> order;
     for (size_t i = 0; i < windows.size(); ++i) {
-      block[i].window = &windows[i];
-      if (windows[i].paired) FindMeetings(&block[i]);
-      order.push_back(&block[i]);
+      if (const auto kept = kept_.find(i); kept != kept_.end()) block_[i] = std::move(kept->second);
+      block_[i].window = &windows[i];
+      if (windows[i].paired) FindMeetings(&block_[i]);
+      if (!block_[i].done) order.push_back(&block_[i]);
     }
+    kept_.clear();
     // Windows of a like length side by side, the longest first.
     std::stable_sort(order.begin(), order.end(),
                      [](const Work* a, const Work* b) { return a->length() > b->length(); });
@@ -95,7 +109,7 @@ class Runner {
       RETURN_IF_ERROR(Batch(std::span(order).subspan(first, count)));
       first += count;
     }
-    for (const Work& work : block) RETURN_IF_ERROR(Sum(work));
+    for (const Work& work : block_) RETURN_IF_ERROR(Sum(work));
     return absl::OkStatus();
   }
 
@@ -153,11 +167,114 @@ class Runner {
       result_.perplexity[s].seconds += watch.seconds();
     }
     if (subjects_.size() == 2) ScoreMeetings(batch);
-    for (const Work* work : batch) {
+    for (Work* work : batch) {
       for (const Scored& scored : work->scored[0]) running_nll_ += scored.nll;
       running_tokens_ += work->scored[0].size();
+      work->done = true;
     }
-    return watch_(std::exp(running_nll_ / std::max<double>(1, running_tokens_)), done_, total_);
+    const absl::Status status = watch_(RunningPerplexity(), done_, total_);
+    KeepIfDue(!status.ok());
+    return status;
+  }
+
+  double RunningPerplexity() const { return std::exp(running_nll_ / std::max<double>(1, running_tokens_)); }
+
+  // --- what is kept for a later attempt: sums of the blocks that are done, scores of windows of the one at work ----
+
+  void Clear() {
+    result_ = {};
+    result_.perplexity.resize(subjects_.size());
+    for (Perplexity& perplexity : result_.perplexity) perplexity.documents.resize(documents_.all().size());
+    if (subjects_.size() == 2) result_.diff.emplace();
+    running_nll_ = 0;
+    running_tokens_ = done_ = block_first_ = 0;
+    kept_.clear();
+  }
+
+  void KeepIfDue(bool now) {
+    if (keeping_ == nullptr) return;
+    const double since = last_kept_.seconds();
+    if (!now && (since < kKeepSeconds || since * kKeepShare < keep_cost_)) return;
+    const Stopwatch watch;
+    keeping_->save(Kept());
+    keep_cost_ = watch.seconds();
+    last_kept_ = Stopwatch();
+  }
+
+  std::string Kept() const {
+    KeptWriter out;
+    for (const uint64_t number :
+         {uint64_t{documents_.windows().size()}, total_, block_first_, done_, running_tokens_}) {
+      out.Put(number);
+    }
+    out.Put(running_nll_);
+    for (const Perplexity& perplexity : result_.perplexity) {
+      out.PutAll(perplexity.documents);
+      for (const double number :
+           {perplexity.nll_squares, perplexity.weighted, perplexity.weights, perplexity.seconds}) {
+        out.Put(number);
+      }
+      out.Put(perplexity.computed_tokens);
+    }
+    if (result_.diff.has_value()) {
+      out.Put(static_cast<const LogitsSums&>(*result_.diff));
+      result_.diff->targets.Keep(&out);
+    }
+    for (size_t i = 0; i < block_.size(); ++i) {
+      if (!block_[i].done) continue;
+      out.Put<uint64_t>(i);
+      for (size_t s = 0; s < subjects_.size(); ++s) out.PutAll(block_[i].scored[s]);
+      out.PutAll(block_[i].pairs);
+    }
+    return out.bytes();
+  }
+
+  bool Restore(std::string_view bytes) {
+    KeptReader in(bytes);
+    uint64_t windows = 0, total = 0;
+    const bool head = in.Get(&windows) && in.Get(&total) && in.Get(&block_first_) && in.Get(&done_) &&
+                      in.Get(&running_tokens_) && in.Get(&running_nll_);
+    if (!head || windows != documents_.windows().size() || total != total_ || block_first_ > windows) return false;
+    for (Perplexity& perplexity : result_.perplexity) {
+      const size_t documents = perplexity.documents.size();
+      if (!in.GetAll(&perplexity.documents) || perplexity.documents.size() != documents) return false;
+      for (double* number : {&perplexity.nll_squares, &perplexity.weighted, &perplexity.weights, &perplexity.seconds}) {
+        if (!in.Get(number)) return false;
+      }
+      if (!in.Get(&perplexity.computed_tokens)) return false;
+    }
+    if (result_.diff.has_value()) {
+      if (!in.Get(static_cast<LogitsSums*>(&*result_.diff)) || !result_.diff->targets.Restore(&in)) return false;
+    }
+    while (!in.at_end()) {
+      uint64_t place = 0;
+      if (!in.Get(&place) || place >= windows - block_first_) return false;
+      Work& work = kept_[place];
+      work.window = &documents_.windows()[block_first_ + place];
+      for (size_t s = 0; s < subjects_.size(); ++s) {
+        if (!in.GetAll(&work.scored[s]) || work.scored[s].size() != work.window->of[s].scored()) return false;
+      }
+      if (!in.GetAll(&work.pairs)) return false;
+      if (work.window->paired) FindMeetings(&work);
+      if (work.pairs.size() != work.meetings.size()) return false;
+      work.meetings.clear();
+      work.done = true;
+    }
+    return true;
+  }
+
+  // Documents of texts whose windows are all done.
+  uint64_t DocumentsDone() const {
+    const std::vector<Window>& windows = documents_.windows();
+    uint64_t count = 0;
+    for (size_t first = 0, end; first < windows.size(); first = end) {
+      bool done = true;
+      for (end = first; end < windows.size() && windows[end].text == windows[first].text; ++end) {
+        done &= end < block_first_ || kept_.contains(end - block_first_);
+      }
+      if (done) count += documents_.texts()[windows[first].text].document_end.size();
+    }
+    return count;
   }
 
   const void* State(size_t s, size_t i, const Work& work, uint64_t k) const {
@@ -318,8 +435,16 @@ class Runner {
   const Documents& documents_;
   const Settings& settings_;
   const Watch& watch_;
+  const Keeping* const keeping_;
   std::optional<nn::CommonRows> common_;
   int top_k_ = 0;
+
+  // The block at work, its first window, and what an earlier attempt did of it.
+  std::vector<Work> block_;
+  uint64_t block_first_ = 0;
+  std::map<size_t, Work> kept_;
+  Stopwatch last_kept_;
+  double keep_cost_ = 0;
 
   // Of the batch at work.
   nn::HiddenStates hidden_[2];
@@ -351,8 +476,9 @@ double Perplexity::log_perplexity() const {
 }
 
 absl::StatusOr<Measurement> Measure(const std::vector<Subject*>& subjects, const RowPairs* rows,
-                                    const Documents& documents, const Settings& settings, const Watch& watch) {
-  return Runner(subjects, rows, documents, settings, watch).Run();
+                                    const Documents& documents, const Settings& settings, const Watch& watch,
+                                    const Keeping* keeping) {
+  return Runner(subjects, rows, documents, settings, watch, keeping).Run();
 }
 
 }  // namespace editd::evaluate

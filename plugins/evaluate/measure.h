@@ -14,6 +14,7 @@
 
 #include "absl/status/statusor.h"
 #include "plugins/evaluate/documents.h"
+#include "plugins/evaluate/kept.h"
 #include "plugins/evaluate/pairing.h"
 #include "plugins/evaluate/settings.h"
 #include "plugins/evaluate/statistics.h"
@@ -40,7 +41,7 @@ struct Perplexity {
 };
 
 // Sums over positions, but for what is largest.
-struct LogitsDiff {
+struct LogitsSums {
   uint64_t positions = 0, left_out = 0;
   double max_abs = 0, squares = 0, max_abs_centred = 0, squares_centred = 0;
   double kl = 0, kl_reverse = 0, js = 0, kl_coarse = 0, kl_coarse_reverse = 0;
@@ -49,6 +50,9 @@ struct LogitsDiff {
   uint64_t boundaries = 0, cut_otherwise = 0;
   double next_byte_kl = 0, next_byte_kl_reverse = 0, next_byte_kl_cut_otherwise = 0;
   uint64_t bytes_cut_alike = 0;
+};
+
+struct LogitsDiff : LogitsSums {
   DivergenceSums targets;
 };
 
@@ -60,9 +64,11 @@ struct Measurement {
 // Called after each batch; an error ends the measurement with it. `perplexity` is the base's so far.
 using Watch = std::function<absl::Status(double perplexity, uint64_t done, uint64_t total)>;
 
-// One or two subjects, the base first; `rows` is theirs (null with one).
+// One or two subjects, the base first; `rows` is theirs (null with one). With `keeping`, windows that an earlier
+// attempt has measured are not measured again; the result is the same to the bit.
 absl::StatusOr<Measurement> Measure(const std::vector<Subject*>& subjects, const RowPairs* rows,
-                                    const Documents& documents, const Settings& settings, const Watch& watch);
+                                    const Documents& documents, const Settings& settings, const Watch& watch,
+                                    const Keeping* keeping = nullptr);
 
 }  // namespace editd::evaluate
 

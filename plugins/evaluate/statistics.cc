@@ -35,32 +35,41 @@ void DivergenceSums::Add(const TokenPair& pair) {
   const double nll[2] = {pair.nll_base, pair.nll_other};
   double p[2];
   for (int side = 0; side < 2; ++side) {
-    nll_[side] += nll[side];
-    squares_[side] += nll[side] * nll[side];
+    sums_.nll[side] += nll[side];
+    sums_.squares[side] += nll[side] * nll[side];
     p[side] = std::exp(-nll[side]);
-    probability_[side] += p[side];
+    sums_.probability[side] += p[side];
   }
-  product_ += nll[0] * nll[1];
-  kl_sum_ += pair.kl;
-  kl_squares_ += pair.kl * pair.kl;
+  sums_.product += nll[0] * nll[1];
+  sums_.kl += pair.kl;
+  sums_.kl_squares += pair.kl * pair.kl;
   const double delta = p[1] - p[0], square = delta * delta;
-  delta_ += delta;
-  delta2_ += square;
-  delta4_ += square * square;
-  same_top_ += pair.same_top;
+  sums_.delta += delta;
+  sums_.delta2 += square;
+  sums_.delta4 += square * square;
+  sums_.same_top += pair.same_top;
   kl_.push_back(static_cast<float>(pair.kl));
   delta_p_.push_back(static_cast<float>(delta));
 }
 
+void DivergenceSums::Keep(KeptWriter* out) const {
+  out->Put(sums_);
+  out->PutAll(kl_);
+  out->PutAll(delta_p_);
+}
+
+bool DivergenceSums::Restore(KeptReader* in) { return in->Get(&sums_) && in->GetAll(&kl_) && in->GetAll(&delta_p_); }
+
 double DivergenceSums::mean_probability(int side) const {
-  return count() == 0 ? 0 : probability_[side] / static_cast<double>(count());
+  return count() == 0 ? 0 : sums_.probability[side] / static_cast<double>(count());
 }
 
 pb::DivergenceTable DivergenceSums::Table() const {
   pb::DivergenceTable out;
   const auto n = static_cast<double>(count());
-  const pb::Estimate base = MeanOf(nll_[0], squares_[0], n), other = MeanOf(nll_[1], squares_[1], n);
-  const double covariance = (product_ / n - base.value() * other.value()) / (n - 1);
+  const pb::Estimate base = MeanOf(sums_.nll[0], sums_.squares[0], n),
+                     other = MeanOf(sums_.nll[1], sums_.squares[1], n);
+  const double covariance = (sums_.product / n - base.value() * other.value()) / (n - 1);
   const double ppl_base = std::exp(base.value()), ppl_other = std::exp(other.value());
   *out.mutable_perplexity_base() = Of(ppl_base, ppl_base * base.error());
   *out.mutable_perplexity_q() = Of(ppl_other, ppl_other * other.error());
@@ -75,7 +84,7 @@ pb::DivergenceTable DivergenceSums::Table() const {
       error_base * error_base + error_other * error_other - 2 * ppl_base * ppl_other * covariance;
   *out.mutable_difference() = Of(ppl_other - ppl_base, std::sqrt(std::max(0.0, of_difference)));
 
-  *out.mutable_kld() = MeanOf(kl_sum_, kl_squares_, n);
+  *out.mutable_kld() = MeanOf(sums_.kl, sums_.kl_squares, n);
   std::vector<float> sorted = kl_;
   std::sort(sorted.begin(), sorted.end());
   out.set_kld_max(sorted.back());
@@ -90,7 +99,7 @@ pb::DivergenceTable DivergenceSums::Table() const {
   out.set_kld_0_1(Percentile(sorted, 0.001));
   out.set_kld_min(sorted.front());
 
-  const pb::Estimate delta = MeanOf(delta_, delta2_, n);
+  const pb::Estimate delta = MeanOf(sums_.delta, sums_.delta2, n);
   *out.mutable_delta_p() = Of(100 * delta.value(), 100 * delta.error());
   sorted = delta_p_;
   std::sort(sorted.begin(), sorted.end());
@@ -108,10 +117,10 @@ pb::DivergenceTable DivergenceSums::Table() const {
   out.set_delta_p_1(percent(0.01));
   out.set_delta_p_0_1(percent(0.001));
   out.set_delta_p_min(percent(0));
-  const pb::Estimate square = MeanOf(delta2_, delta4_, n);
+  const pb::Estimate square = MeanOf(sums_.delta2, sums_.delta4, n);
   const double rms = std::sqrt(square.value());
   *out.mutable_delta_p_rms() = Of(100 * rms, rms > 0 ? 100 * 0.5 / rms * square.error() : 0);
-  const double same = static_cast<double>(same_top_) / n;
+  const double same = static_cast<double>(sums_.same_top) / n;
   *out.mutable_same_top() = Of(100 * same, 100 * std::sqrt(same * (1 - same) / (n - 1)));
   return out;
 }

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "editd/plugins/evaluate/v1/evaluate.pb.h"
+#include "plugins/evaluate/kept.h"
 
 namespace editd::evaluate {
 
@@ -23,11 +24,16 @@ class DivergenceSums {
   double mean_probability(int side) const;
   // count() >= 100.
   plugins::evaluate::v1::DivergenceTable Table() const;
+  void Keep(KeptWriter* out) const;
+  bool Restore(KeptReader* in);
 
  private:
-  double nll_[2] = {}, squares_[2] = {}, product_ = 0, kl_sum_ = 0, kl_squares_ = 0;
-  double probability_[2] = {}, delta_ = 0, delta2_ = 0, delta4_ = 0;
-  uint64_t same_top_ = 0;
+  struct Sums {
+    double nll[2] = {}, squares[2] = {}, product = 0, kl = 0, kl_squares = 0;
+    double probability[2] = {}, delta = 0, delta2 = 0, delta4 = 0;
+    uint64_t same_top = 0;
+  };
+  Sums sums_;
   std::vector<float> kl_, delta_p_;
 };
 

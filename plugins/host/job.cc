@@ -110,6 +110,29 @@ void Metric(edit_job* job, edit_string name, double value, int64_t step) {
   job->reporter->Metric(View(name), value, step);
 }
 void Text(edit_job* job, uint32_t stream, edit_string piece) { job->reporter->Text(stream, View(piece)); }
+int CheckpointSave(edit_job* job, const void* data, size_t size) {
+  if (job->checkpoint == nullptr) {
+    return Code(job, absl::FailedPreconditionError("nothing can be kept while a spec is checked"));
+  }
+  Reporter::Work work(job->reporter);
+  return Code(job, job->checkpoint->Save(View(data, size)));
+}
+int CheckpointLoad(edit_job* job, const void** data, uint64_t* size) {
+  *data = nullptr;
+  *size = 0;
+  if (job->checkpoint == nullptr) return Code(job, absl::OkStatus());
+  Reporter::Work work(job->reporter);
+  const absl::StatusOr<std::string_view> content = job->checkpoint->Load();
+  if (content.ok()) {
+    *data = content->data();
+    *size = content->size();
+  } else {
+    job->reporter->Log(
+        EDIT_LOG_WARNING,
+        StrCat("what an earlier attempt kept is not used: ", content.status().message(), "; the job starts anew"));
+  }
+  return Code(job, absl::OkStatus());
+}
 int ShouldStop(edit_job* job) {
   job->reporter->Alive();
   return job->stop->load(std::memory_order_relaxed) ? 1 : 0;
@@ -163,7 +186,9 @@ const edit_host_v1* HostTable() {
                                           &Finding,
                                           &Estimate,
                                           &ExportView,
-                                          &Text};
+                                          &Text,
+                                          &CheckpointSave,
+                                          &CheckpointLoad};
   return &kTable;
 }
 

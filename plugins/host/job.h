@@ -11,14 +11,16 @@
 #include <vector>
 
 #include "editd/plugin.h"
+#include "plugins/host/checkpoint.h"
 #include "plugins/host/inputs.h"
 #include "plugins/host/outputs.h"
 #include "plugins/host/reporter.h"
 
-// The opaque type of the contract. Outputs is null while a spec is checked.
+// The opaque type of the contract. Outputs and checkpoint are null while a spec is checked.
 struct edit_job {
   editd::host::Inputs* inputs;
   editd::host::Outputs* outputs;
+  editd::host::Checkpoint* checkpoint;
   editd::host::Reporter* reporter;
   const std::atomic<bool>* stop;
 

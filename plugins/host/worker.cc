@@ -1,5 +1,6 @@
 #include "plugins/host/worker.h"
 
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -7,6 +8,7 @@
 #include <filesystem>
 #include <thread>
 
+#include "plugins/host/checkpoint.h"
 #include "plugins/host/elf_note.h"
 #include "plugins/host/inputs.h"
 #include "plugins/host/job.h"
@@ -55,13 +57,17 @@ std::vector<std::string> LibraryFolders(const std::string& plugin, const std::st
 
 // All that a plugin's run uses.
 struct Worker::RunState {
-  RunState(FrameSocket* socket, std::unique_ptr<Inputs> job_inputs, UniqueFd staging, const v1::RunRequest& request)
+  RunState(FrameSocket* socket, std::unique_ptr<Inputs> job_inputs, UniqueFd staging, UniqueFd last_checkpoint,
+           const v1::RunRequest& request)
       : inputs(std::move(job_inputs)),
+        checkpoint(Checkpoint::Owner(request.input().job(), request.recipe(), request.plugin_hash()),
+                   UniqueFd(::fcntl(staging.get(), F_DUPFD_CLOEXEC, 4)), std::move(last_checkpoint)),
         outputs(inputs.get(), std::move(staging), request.require_finite(), request.input().threads()),
         reporter(socket),
-        job{inputs.get(), &outputs, &reporter, &stop, {}, {}, {}, 0, 0} {}
+        job{inputs.get(), &outputs, &checkpoint, &reporter, &stop, {}, {}, {}, 0, 0} {}
 
   const std::unique_ptr<Inputs> inputs;
+  Checkpoint checkpoint;
   Outputs outputs;
   Reporter reporter;
   edit_job job;
@@ -123,7 +129,7 @@ v1::CheckReply Worker::Check(const v1::CheckRequest& request) {
     ASSIGN_OR_RETURN(const edit_plugin_v1* plugin, Plugin(request.plugin_path(), request.plugin_hash(), -1));
     ASSIGN_OR_RETURN(const std::unique_ptr<Inputs> inputs, Inputs::Create(request.input(), {}, false));
     Reporter reporter(nullptr);
-    edit_job job{inputs.get(), nullptr, &reporter, &stop, {}, {}, {}, 0, 0};
+    edit_job job{inputs.get(), nullptr, nullptr, &reporter, &stop, {}, {}, {}, 0, 0};
     const absl::Status checked = CallPlugin(plugin->check, &job, request.input().spec());
     reply.mutable_findings()->Add(job.findings.begin(), job.findings.end());
     reply.mutable_notes()->Add(job.notes.begin(), job.notes.end());
@@ -141,9 +147,13 @@ absl::Status Worker::RunPlugin(const v1::RunRequest& request, std::vector<Unique
     return absl::InvalidArgumentError("the run request came without its staging folder");
   }
   UniqueFd staging = std::move(descriptors[request.staging()]);
+  UniqueFd last_checkpoint;
+  if (request.checkpoint() > 0 && request.checkpoint() < descriptors.size()) {
+    last_checkpoint = std::move(descriptors[request.checkpoint()]);
+  }
   ASSIGN_OR_RETURN(const edit_plugin_v1* plugin, Plugin(request.plugin_path(), request.plugin_hash(), staging.get()));
   ASSIGN_OR_RETURN(std::unique_ptr<Inputs> inputs, Inputs::Create(request.input(), std::move(descriptors), true));
-  run_ = new RunState(&socket_, std::move(inputs), std::move(staging), request);
+  run_ = new RunState(&socket_, std::move(inputs), std::move(staging), std::move(last_checkpoint), request);
   Outputs& outputs = run_->outputs;
   Reporter& reporter = run_->reporter;
 

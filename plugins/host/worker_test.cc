@@ -26,9 +26,11 @@ namespace editd::host {
 namespace {
 
 using ::testing::AllOf;
+using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::IsSupersetOf;
 namespace misbehave = editd::tests::misbehave::v1;
 
 const std::string kPlugins = std::string(EDITD_BINARY_DIR) + "/tests/plugins/";
@@ -395,6 +397,33 @@ TEST_F(WorkerTest, TextComesWholeAndInWholeCharacters) {
   EXPECT_TRUE(told[0] == expected[0]);
   EXPECT_TRUE(told[1] == expected[1]);
   EXPECT_LT(frames, 500u);  // Of 240,000 calls.
+}
+
+TEST_F(WorkerTest, WhatAnAttemptKeepsIsGivenToTheNext) {
+  v1::ToWorker request = RunRequest(misbehave::MODE_KEEP);
+  std::vector<std::string> told;
+  const auto attempt = [&] {
+    const UniqueFd last(::open((dir_ / "last").c_str(), O_RDONLY | O_CLOEXEC));
+    WorkerProcess worker;
+    std::vector<int> fds = {staging_.get()};
+    if (last.valid()) {
+      request.mutable_run()->set_checkpoint(1);
+      fds.push_back(last.get());
+    }
+    worker.Send(request, fds);
+    for (const v1::FromWorker& frame : worker.All()) {
+      if (frame.has_log()) told.push_back(frame.log().text());
+    }
+    EXPECT_EQ(worker.Wait(), 0);
+    std::filesystem::rename(dir_ / "staging/checkpoint", dir_ / "last");
+  };
+  for (int i = 0; i < 3; ++i) attempt();
+  EXPECT_THAT(told, IsSupersetOf({"kept: ", "kept: x", "kept: xx"}));
+  told.clear();
+  request.mutable_run()->set_recipe("another");
+  attempt();
+  EXPECT_THAT(told, Contains(HasSubstr("is not used: it is another job's, or of another build")));
+  EXPECT_THAT(told, Contains("kept: "));
 }
 
 TEST_F(WorkerTest, TheSandboxHolds) {

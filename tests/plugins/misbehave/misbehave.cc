@@ -81,6 +81,12 @@ class Misbehave : public editd::Plugin<MisbehaveSpec, MisbehaveResult> {
           for (const char& c : std::string_view("ok ")) job.Text(1, {&c, 1});
         }
         break;
+      case MODE_KEEP: {
+        const std::string last(job.LoadCheckpoint());
+        job.Info("kept: " + last);
+        if (absl::Status status = job.SaveCheckpoint(last + "x"); !status.ok()) return status;
+        return absl::FailedPreconditionError("asked to fail");
+      }
       case MODE_PRINT:
         std::printf("a line to standard output\n");
         std::fprintf(stderr, "a line to standard error\n");

@@ -65,6 +65,8 @@ typedef struct edit_input {
   size_t attribute_count;
 } edit_input;
 
+#define EDIT_CHECKPOINT_BYTES (64u << 20)
+
 enum { EDIT_LOG_DEBUG = 1, EDIT_LOG_INFO = 2, EDIT_LOG_WARNING = 3, EDIT_LOG_ERROR = 4 };
 
 /* Host to plugin. Append only. */
@@ -135,6 +137,12 @@ typedef struct edit_host_v1 {
    * (the number of the prompt). It may be called for each token; watchers get whole characters, some twenty times a
    * second. Dropped while a spec is checked. */
   void (*text)(edit_job*, uint32_t stream, edit_string piece);
+  /* Keeps `size` bytes, at most EDIT_CHECKPOINT_BYTES, for a later attempt at this job, in place of those kept before:
+   * whole or not at all. They outlive a kill of this process and of the daemon. Any thread. */
+  int (*checkpoint_save)(edit_job*, const void* data, size_t size);
+  /* What an earlier attempt at this job kept, by the same build of the plugin; size 0: nothing that can be used, and
+   * the job's log says why. It stays until run returns. */
+  int (*checkpoint_load)(edit_job*, const void** data, uint64_t* size);
 } edit_host_v1;
 
 enum { EDIT_PLUGIN_MAKES_VERSION = 1 };

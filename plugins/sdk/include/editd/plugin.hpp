@@ -227,6 +227,18 @@ class Job {
   // A piece of a text that grows, for those who watch; `stream` tells several texts apart. May be called for each
   // token.
   void Text(uint32_t stream, std::string_view piece) { host_->text(job_, stream, From(piece)); }
+  // Keeps at most EDIT_CHECKPOINT_BYTES for a later attempt at this job (after a cancel, the time limit, a crash), in
+  // place of what was kept before. It outlives a kill of this process and of the daemon.
+  absl::Status SaveCheckpoint(std::string_view bytes) {
+    return Code(host_->checkpoint_save(job_, bytes.data(), bytes.size()));
+  }
+  // What an earlier attempt kept, by the same build of the plugin. Empty: nothing that can be used.
+  std::string_view LoadCheckpoint() const {
+    const void* data = nullptr;
+    uint64_t size = 0;
+    if (host_->checkpoint_load(job_, &data, &size) != 0) return {};
+    return {static_cast<const char*>(data), static_cast<size_t>(size)};
+  }
   // True: end soon. CheckStop is the same as a status to return.
   bool ShouldStop() const { return host_->should_stop(job_) != 0; }
   absl::Status CheckStop() const {
