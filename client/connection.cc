@@ -171,6 +171,10 @@ absl::StatusOr<v1::GetReflogResponse> Connection::GetReflog(const std::string& n
   return grpc_->Call(&v1::Editor::Stub::GetReflog, request);
 }
 
+absl::StatusOr<v1::ListMeasurementsResponse> Connection::ListMeasurements(const v1::ListMeasurementsRequest& request) {
+  return grpc_->Call(&v1::Editor::Stub::ListMeasurements, request);
+}
+
 absl::StatusOr<v1::ListPluginsResponse> Connection::ListPlugins() {
   return grpc_->Call(&v1::Editor::Stub::ListPlugins, v1::ListPluginsRequest());
 }

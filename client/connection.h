@@ -40,6 +40,7 @@ class Connection {
   absl::StatusOr<v1::ListDescendantsResponse> ListDescendants(const std::string& name);
   absl::StatusOr<v1::MoveRefResponse> MoveRef(const v1::MoveRefRequest& request);
   absl::StatusOr<v1::GetReflogResponse> GetReflog(const std::string& name);
+  absl::StatusOr<v1::ListMeasurementsResponse> ListMeasurements(const v1::ListMeasurementsRequest& request);
   absl::StatusOr<v1::ListPluginsResponse> ListPlugins();
   absl::StatusOr<v1::GetPluginResponse> GetPlugin(const std::string& name);
   absl::StatusOr<v1::CollectGarbageResponse> CollectGarbage(const v1::CollectGarbageRequest& request);

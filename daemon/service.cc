@@ -242,6 +242,32 @@ class Service::Rpcs final : public v1::Editor::Service {
     });
   }
 
+  grpc::Status ListMeasurements(grpc::ServerContext*, const v1::ListMeasurementsRequest* request,
+                                v1::ListMeasurementsResponse* response) override {
+    return OnCore([&]() -> absl::Status {
+      std::vector<storage::Measurement> found;
+      if (request->of_job() > 0) {
+        ASSIGN_OR_RETURN(const v1::Job job, parts_.jobs->Get(request->of_job()));
+        found = storage::Store::MeasurementsOf(job);
+      }
+      for (const std::string& version : request->versions()) {
+        ASSIGN_OR_RETURN(const Id id, Id::FromHex(version));
+        ASSIGN_OR_RETURN(const std::vector<storage::Measurement> of_version, parts_.store->MeasurementsOf(id));
+        found.insert(found.end(), of_version.begin(), of_version.end());
+      }
+      for (const storage::Measurement& measurement : found) {
+        v1::Measurement* const out = response->add_measurements();
+        out->set_version(measurement.version.Hex());
+        out->set_data(measurement.data.Hex());
+        out->set_job(measurement.job);
+        out->set_input(measurement.input);
+        if (!request->with_jobs()) continue;
+        ASSIGN_OR_RETURN(*out->mutable_details(), parts_.jobs->Get(measurement.job));
+      }
+      return absl::OkStatus();
+    });
+  }
+
   // --- plugins ------------------------------------------------------------------------------------------------------
 
   grpc::Status ListPlugins(grpc::ServerContext*, const v1::ListPluginsRequest*,

@@ -29,11 +29,11 @@ struct TableTraits {
 };
 
 // Indexed by Table. The letters are part of the format.
-constexpr TableTraits kTables[] = {{'v', "versions"}, {'m', "manifests"}, {'l', "lineage"}, {'c', "recipes"},
-                                   {'t', "tensors"},  {'p', "packs"},     {'a', "assets"},  {'d', "trees"},
-                                   {'r', "refs"},     {'g', "reflog"},    {'j', "jobs"},    {'q', "requests"},
-                                   {'e', "events"},   {'x', "plugins"}};
-static_assert(std::size(kTables) == static_cast<size_t>(Table::kPlugins) + 1);
+constexpr TableTraits kTables[] = {{'v', "versions"}, {'m', "manifests"}, {'l', "lineage"},     {'c', "recipes"},
+                                   {'t', "tensors"},  {'p', "packs"},     {'a', "assets"},      {'d', "trees"},
+                                   {'r', "refs"},     {'g', "reflog"},    {'j', "jobs"},        {'q', "requests"},
+                                   {'e', "events"},   {'x', "plugins"},   {'k', "measurements"}};
+static_assert(std::size(kTables) == static_cast<size_t>(Table::kMeasurements) + 1);
 
 const char* NameOf(Table table) { return kTables[static_cast<size_t>(table)].name; }
 
@@ -164,9 +164,10 @@ class Catalogue::Database {
   std::unique_ptr<rocksdb::DB> db;  // Null only if opening it again failed.
   mutable std::shared_mutex gate;   // Shared by all who use db.
   std::atomic<int> users = 0;       // Snapshots and scans.
-  std::mutex failure_mutex;         // Guards what follows.
-  bool full = false;                // The last write found no room.
-  absl::Status failed;              // A write failed otherwise: for good.
+  std::atomic<uint64_t> rows_read = 0;
+  std::mutex failure_mutex;  // Guards what follows.
+  bool full = false;         // The last write found no room.
+  absl::Status failed;       // A write failed otherwise: for good.
 
  private:
   const std::string path_;
@@ -231,6 +232,7 @@ absl::StatusOr<std::optional<std::string>> Catalogue::GetBytes(Table table, std:
                                                                const Snapshot* snapshot) const {
   const std::shared_lock lock(database_->gate);
   if (database_->db == nullptr) return Closed();
+  ++database_->rows_read;
   std::string value;
   const rocksdb::Status status = database_->db->Get(ReadOptionsAt(snapshot), KeyOf(table, key), &value);
   if (status.IsNotFound()) return std::optional<std::string>();
@@ -242,6 +244,7 @@ absl::StatusOr<bool> Catalogue::Get(Table table, std::string_view key, google::p
                                     const Snapshot* snapshot) const {
   const std::shared_lock lock(database_->gate);
   if (database_->db == nullptr) return Closed();
+  ++database_->rows_read;
   std::string value;
   const rocksdb::Status status = database_->db->Get(ReadOptionsAt(snapshot), KeyOf(table, key), &value);
   if (status.IsNotFound()) return false;
@@ -253,6 +256,7 @@ absl::StatusOr<bool> Catalogue::Get(Table table, std::string_view key, google::p
 absl::StatusOr<bool> Catalogue::Has(Table table, std::string_view key, const Snapshot* snapshot) const {
   const std::shared_lock lock(database_->gate);
   if (database_->db == nullptr) return Closed();
+  ++database_->rows_read;
   std::string value;
   const rocksdb::Status status = database_->db->Get(ReadOptionsAt(snapshot), KeyOf(table, key), &value);
   if (status.IsNotFound()) return false;
@@ -271,6 +275,7 @@ absl::Status Catalogue::Scan(Table table, std::string_view prefix, std::string_v
   const std::string full_prefix = KeyOf(table, prefix);
   for (iterator->Seek(KeyOf(table, std::max(prefix, from))); iterator->Valid(); iterator->Next()) {
     if (!iterator->key().starts_with(full_prefix)) break;
+    ++database_->rows_read;
     ASSIGN_OR_RETURN(const bool more, row(ToView(iterator->key()).substr(1), ToView(iterator->value())));
     if (!more) return absl::OkStatus();
   }
@@ -287,6 +292,8 @@ absl::StatusOr<std::optional<std::string>> Catalogue::LastKey(Table table, std::
   if (!iterator->Valid() || !iterator->key().starts_with(full_prefix)) return std::optional<std::string>();
   return std::optional<std::string>(iterator->key().ToString().substr(1));
 }
+
+uint64_t Catalogue::rows_read() const { return database_->rows_read; }
 
 absl::StatusOr<std::unique_ptr<Catalogue::Snapshot>> Catalogue::TakeSnapshot() const {
   const std::shared_lock lock(database_->gate);

@@ -35,6 +35,7 @@ enum class Table {
   kRequests,
   kEvents,
   kPlugins,
+  kMeasurements,
 };
 
 // Eight bytes that sort as the number does.
@@ -96,6 +97,8 @@ class Catalogue {
   absl::StatusOr<std::optional<std::string>> LastKey(Table table, std::string_view prefix) const;
 
   absl::StatusOr<std::unique_ptr<Snapshot>> TakeSnapshot() const;
+  // How many rows were read so far.
+  uint64_t rows_read() const;
 
  private:
   class Database;

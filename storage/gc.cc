@@ -15,14 +15,12 @@
 #include <unordered_set>
 
 #include "storage/base/strings.h"
+#include "storage/measurements.h"
 #include "storage/parts.h"
 #include "storage/times.h"
 
 namespace editd::storage {
 namespace {
-
-// What the names of exported files begin with that tell of the job's inputs (plugins/sdk/ABI.md).
-constexpr std::string_view kMeasured = "measured-";
 
 std::string Printed(absl::Time time) { return absl::FormatTime("%Y-%m-%d %H:%M", time, absl::LocalTimeZone()); }
 

@@ -1,6 +1,7 @@
 #include "storage/jobs.h"
 
 #include "storage/base/strings.h"
+#include "storage/measurements.h"
 
 namespace editd::storage {
 
@@ -25,6 +26,7 @@ absl::Status Jobs::Load() {
 void Jobs::Put(const editd::v1::Job& job, std::span<const editd::v1::Event> events, Catalogue::Batch* batch) const {
   const std::string id = BigEndian(job.id());
   batch->Put(Table::kJobs, id, job);
+  PutMeasurements(job, batch);
   if (!job.request_id().empty()) batch->PutBytes(Table::kRequests, job.request_id(), id);
   for (const editd::v1::Event& event : events) {
     batch->Put(Table::kEvents, BigEndian(event.job()) + BigEndian(event.seq()), event);

@@ -16,7 +16,8 @@
 namespace editd::storage {
 namespace {
 
-constexpr std::string_view kFormat = "editd store 1\n";
+constexpr std::string_view kFormat = "editd store 2\n";
+constexpr std::string_view kOlderFormat = "editd store 1\n";  // Without the index of measurements.
 constexpr std::string_view kPackSuffix = ".safetensors";
 
 absl::Status MakeFolder(const std::string& path) {
@@ -46,17 +47,18 @@ absl::StatusOr<UniqueFd> TakeLock(const std::string& directory) {
   return lock;
 }
 
-absl::Status CheckFormat(const std::string& directory) {
+// True if the store is of the older format.
+absl::StatusOr<bool> CheckFormat(const std::string& directory) {
   absl::StatusOr<std::string> format = ReadWholeFile(directory + "/format");
-  if (absl::IsNotFound(format.status())) return absl::OkStatus();  // A new store.
+  if (absl::IsNotFound(format.status())) return false;  // A new store.
   RETURN_IF_ERROR(format.status());
-  if (*format != kFormat) {
+  if (*format != kFormat && *format != kOlderFormat) {
     const std::string_view found = std::string_view(*format).substr(0, std::min<size_t>(format->find('\n'), 60));
     return absl::FailedPreconditionError(StrCat("incompatible store format: ", directory, " holds \"", found,
                                                 "\", this editd reads \"", kFormat.substr(0, kFormat.size() - 1),
                                                 "\"; use the editd that made it, or another directory"));
   }
-  if (::access((directory + "/db/CURRENT").c_str(), F_OK) == 0) return absl::OkStatus();
+  if (::access((directory + "/db/CURRENT").c_str(), F_OK) == 0) return *format == kOlderFormat;
   return absl::DataLossError(
       StrCat("the catalogue ", directory, "/db is missing, but the store was in use; restore it from a backup"));
 }
@@ -72,11 +74,11 @@ absl::StatusOr<std::unique_ptr<Layout>> Layout::Open(const std::string& director
   if (path.find('/', 1) != std::string::npos) std::filesystem::create_directories(FolderOf(path), error);
   RETURN_IF_ERROR(MakeFolder(path));
   ASSIGN_OR_RETURN(UniqueFd lock, TakeLock(path));
-  RETURN_IF_ERROR(CheckFormat(path));
+  ASSIGN_OR_RETURN(const bool older_format, CheckFormat(path));
   for (const char* name : {"packs", "assets", "staging", "incoming", "checkpoints"})
     RETURN_IF_ERROR(MakeFolder(StrCat(path, "/", name)));
   RETURN_IF_ERROR(SyncDirectory(path));
-  return std::unique_ptr<Layout>(new Layout(path, std::move(lock)));
+  return std::unique_ptr<Layout>(new Layout(path, std::move(lock), older_format));
 }
 
 std::string Layout::PackPath(const Id& id) const {
@@ -99,7 +101,7 @@ std::string Layout::NewIncomingPath() { return StrCat(directory_, "/incoming/", 
 
 absl::Status Layout::MarkComplete() const {
   const std::string path = directory_ + "/format";
-  if (::access(path.c_str(), F_OK) == 0) return absl::OkStatus();
+  if (!older_format_ && ::access(path.c_str(), F_OK) == 0) return absl::OkStatus();
   return WriteFileAtomically(path, kFormat, 0600);
 }
 

@@ -36,7 +36,9 @@ class Layout {
   // A new name under incoming.
   std::string NewIncomingPath();
 
-  // Writes the format file, last of all that makes a new store; does nothing if it is there.
+  // True: the format is an older one, which must be brought up to date before MarkComplete.
+  bool older_format() const { return older_format_; }
+  // Writes the format file, last of all that makes a new store or brings one up to date.
   absl::Status MarkComplete() const;
   // Empties staging and incoming; what attempts have kept there becomes their jobs' checkpoint.
   absl::Status SweepTemporary() const;
@@ -52,10 +54,12 @@ class Layout {
   absl::Status ForEachFile(const FileFunction& file) const;
 
  private:
-  Layout(std::string directory, UniqueFd lock) : directory_(std::move(directory)), lock_(std::move(lock)) {}
+  Layout(std::string directory, UniqueFd lock, bool older_format)
+      : directory_(std::move(directory)), lock_(std::move(lock)), older_format_(older_format) {}
 
   const std::string directory_;
   const UniqueFd lock_;
+  const bool older_format_;
   std::atomic<uint64_t> next_incoming_ = 0;
 };
 

@@ -12,6 +12,7 @@
 #include "storage/base/nearest.h"
 #include "storage/base/strings.h"
 #include "storage/identity.h"
+#include "storage/measurements.h"
 #include "storage/parts.h"
 #include "storage/times.h"
 
@@ -95,6 +96,7 @@ absl::StatusOr<std::unique_ptr<Store>> Store::Open(const std::string& directory,
   ASSIGN_OR_RETURN(parts->layout, Layout::Open(directory));
   RETURN_IF_ERROR(parts->layout->SweepTemporary());
   ASSIGN_OR_RETURN(parts->catalogue, Catalogue::Open(parts->layout->DatabasePath()));
+  if (parts->layout->older_format()) RETURN_IF_ERROR(IndexMeasurements(parts->catalogue.get()));
   RETURN_IF_ERROR(parts->layout->MarkComplete());
   parts->assets = std::make_unique<Assets>(parts->catalogue.get(), parts->layout.get(), &parts->options);
   parts->refs = std::make_unique<Refs>(parts->catalogue.get());
@@ -321,6 +323,15 @@ absl::StatusOr<std::vector<editd::v1::Event>> Store::ReadEvents(uint64_t job, ui
 
 uint64_t Store::LastEventSeq(uint64_t job) const { return parts_->jobs->LastEventSeq(job); }
 
+// --- measurements
+// -----------------------------------------------------------------------------------------------------
+
+absl::StatusOr<std::vector<Measurement>> Store::MeasurementsOf(const Id& version) const {
+  return ReadMeasurements(*parts_->catalogue, version);
+}
+
+std::vector<Measurement> Store::MeasurementsOf(const editd::v1::Job& job) { return storage::MeasurementsOf(job); }
+
 // --- plugins
 // ----------------------------------------------------------------------------------------------------------
 
@@ -363,6 +374,7 @@ StoreStats Store::Stats() const {
   const std::unordered_map<Id, Assets::Entry> assets = parts_->assets->List();
   stats.assets = assets.size();
   for (const auto& [id, asset] : assets) stats.asset_bytes += asset.size;
+  stats.rows_read = parts_->catalogue->rows_read();
   return stats;
 }
 

@@ -1,7 +1,7 @@
 // The store: versions of models, the names that point at them, their lineage, and the jobs that made them.
 //
 // A state directory holds
-//   format            "editd store 1": checked before anything else is opened
+//   format            "editd store 2": checked before anything else is opened
 //   lock              held while a daemon has the store open; has its pid
 //   db/               the catalogue (RocksDB): everything but bytes of tensors and files, and the only commit point
 //   packs/ab/<id>.safetensors, assets/ab/<id>     immutable files, named by content
@@ -100,6 +100,14 @@ struct PublishRequest {
   std::function<void(const Published&, editd::v1::Job*, std::vector<editd::v1::Event>*)> finish;
 };
 
+// That a job measured a version.
+struct Measurement {
+  Id version;
+  Id data;  // Of plugin and canonical params: equal for measurements that compare.
+  uint64_t job = 0;
+  uint32_t input = 0;  // Which of the job's inputs the version is.
+};
+
 enum class GarbageKind { kVersion, kPack, kAsset, kOrphan, kCheckpoint };
 
 struct GarbageItem {
@@ -122,6 +130,7 @@ struct StoreStats {
   uint64_t packs = 0, pack_bytes = 0;  // Files as they are on disk.
   uint64_t assets = 0, asset_bytes = 0;
   uint64_t logical_bytes = 0;  // Sum of every live version's tensors, as if nothing were shared.
+  uint64_t rows_read = 0;      // Of the catalogue, since the store was opened.
 };
 
 // How far a verification is; `finding` is set when something wrong was found.
@@ -147,7 +156,8 @@ struct Parts;
 class Store {
  public:
   // Opens or creates the store. RESOURCE_EXHAUSTED `state directory ... is in use by another daemon, pid N`;
-  // FAILED_PRECONDITION `incompatible store format`. Sweeps staging and orphans.
+  // FAILED_PRECONDITION `incompatible store format`. Sweeps staging and orphans. A store of an older format is brought
+  // up to date.
   static absl::StatusOr<std::unique_ptr<Store>> Open(const std::string& directory, StoreOptions options = {});
   ~Store();
   Store(const Store&) = delete;
@@ -237,6 +247,12 @@ class Store {
   absl::StatusOr<std::vector<editd::v1::Event>> ReadEvents(uint64_t job, uint64_t from_seq, size_t limit) const;
   // The number of the job's last event; 0 if it has none.
   uint64_t LastEventSeq(uint64_t job) const;
+
+  // --- measurements -------------------------------------------------------------------------------------------------
+  // Which jobs measured the version, the oldest first. Reads as many rows as it finds.
+  absl::StatusOr<std::vector<Measurement>> MeasurementsOf(const Id& version) const;
+  // What a job measured; empty if nothing.
+  static std::vector<Measurement> MeasurementsOf(const editd::v1::Job& job);
 
   // --- what plugins say of themselves, cached by their file's hash
   // ----------------------------------------------------

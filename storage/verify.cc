@@ -14,6 +14,7 @@
 #include "storage/base/strings.h"
 #include "storage/base/tree_hash.h"
 #include "storage/identity.h"
+#include "storage/measurements.h"
 #include "storage/parts.h"
 
 namespace editd::storage {
@@ -258,9 +259,23 @@ class Verifier : public Verification {
         RETURN_IF_ERROR(
             ReportAbout(Table::kJobs, key, StrCat("job ", job.id(), ": its version ", version, " is not there")));
       }
+      for (const Measurement& measurement : MeasurementsOf(job)) {
+        ++measurements_;
+        ASSIGN_OR_RETURN(const bool indexed,
+                         catalogue_.Has(Table::kMeasurements, MeasurementKey(measurement), snapshot_.get()));
+        if (!indexed) {
+          RETURN_IF_ERROR(Report(
+              StrCat("job ", job.id(), ": the index lacks that it measured version ", measurement.version.Hex())));
+        }
+      }
       return true;
     };
-    return catalogue_.Scan(Table::kJobs, "", "", check, snapshot_.get());
+    RETURN_IF_ERROR(catalogue_.Scan(Table::kJobs, "", "", check, snapshot_.get()));
+    uint64_t rows = 0;
+    const auto count = [&rows](std::string_view, std::string_view) -> absl::StatusOr<bool> { return ++rows > 0; };
+    RETURN_IF_ERROR(catalogue_.Scan(Table::kMeasurements, "", "", count, snapshot_.get()));
+    if (rows <= measurements_) return absl::OkStatus();
+    return Report(StrCat("the index of measurements has ", rows - measurements_, " rows that no job measured"));
   }
 
   // A finding, unless the record that led to it is gone by now.
@@ -300,6 +315,7 @@ class Verifier : public Verification {
   std::unordered_map<Id, editd::v1::PackRow> packs_;
   std::unordered_map<Id, editd::v1::AssetRow> assets_;
   std::unordered_map<Id, editd::v1::LineageRow> versions_;
+  uint64_t measurements_ = 0;        // That jobs made.
   std::unordered_set<Id> readable_;  // Packs whose header is good.
   std::unordered_set<Id> in_place_;  // Tensors that were found where their records say.
   const std::function<bool(const VerifyProgress&)>* report_ = nullptr;

@@ -37,16 +37,23 @@ struct Measured {
 // What a job measured with: data and settings, whatever the models.
 std::string WithOf(const v1::Job& job) { return StrCat(job.spec().plugin(), "\n", job.canonical_params().value()); }
 
-// Jobs that measured, newest first.
-absl::StatusOr<std::vector<v1::Job>> MeasuringJobs(Connection* connection) {
-  ASSIGN_OR_RETURN(v1::ListJobsResponse response, connection->ListJobs(v1::ListJobsRequest()));
-  std::vector<v1::Job> out;
-  for (v1::Job& job : *response.mutable_jobs()) {
-    const bool measures = std::any_of(job.exported().begin(), job.exported().end(),
-                                      [](const v1::FileEntry& file) { return IsMeasuredFile(file.name()); });
-    if (measures && job.state() == v1::JOB_STATE_SUCCEEDED && !job.from_recipe()) out.push_back(std::move(job));
+// Jobs that measured one of these versions, newest first; and `of_job`, if it measured anything.
+absl::StatusOr<std::vector<v1::Job>> MeasuringJobs(Connection* connection, const std::vector<std::string>& versions,
+                                                   uint64_t of_job = 0) {
+  std::map<uint64_t, v1::Job> jobs;
+  v1::ListMeasurementsRequest request;
+  request.mutable_versions()->Assign(versions.begin(), versions.end());
+  request.set_of_job(of_job);
+  request.set_with_jobs(true);
+  ASSIGN_OR_RETURN(v1::ListMeasurementsResponse response, connection->ListMeasurements(request));
+  for (v1::Measurement& measurement : *response.mutable_measurements()) {
+    v1::Job* const job = measurement.mutable_details();
+    const bool known = std::any_of(job->exported().begin(), job->exported().end(),
+                                   [](const v1::FileEntry& file) { return IsMeasuredFile(file.name()); });
+    if (known) jobs[job->id()] = std::move(*job);
   }
-  std::reverse(out.begin(), out.end());
+  std::vector<v1::Job> out;
+  for (auto job = jobs.rbegin(); job != jobs.rend(); ++job) out.push_back(std::move(job->second));
   return out;
 }
 
@@ -301,7 +308,8 @@ absl::StatusOr<int> RunCompare(Session* session, const std::string& a, const std
   for (int side = 0; side < 2; ++side) {
     ASSIGN_OR_RETURN(sides.versions[side], VersionOf(connection, sides.names[side]));
   }
-  ASSIGN_OR_RETURN(const std::vector<v1::Job> jobs, MeasuringJobs(connection));
+  ASSIGN_OR_RETURN(const std::vector<v1::Job> jobs,
+                   MeasuringJobs(connection, {sides.versions[0], sides.versions[1]}, with));
   size_t others = 0;
   const absl::Status found = FindCommon(jobs, sides.versions, sides.names, with, sides.measured, &others);
   if (!found.ok()) return WithNext(found, StrCat("editctl eval history ", a));
@@ -350,7 +358,9 @@ absl::StatusOr<int> RunHistory(Session* session, const std::string& name) {
   ASSIGN_OR_RETURN(Connection * connection, session->Connect());
   const auto lineage = connection->GetLineage(name);
   if (!lineage.ok()) return WithNext(lineage.status(), "editctl models");
-  ASSIGN_OR_RETURN(const std::vector<v1::Job> jobs, MeasuringJobs(connection));
+  std::vector<std::string> versions;
+  for (const v1::Version& version : lineage->versions()) versions.push_back(version.id());
+  ASSIGN_OR_RETURN(const std::vector<v1::Job> jobs, MeasuringJobs(connection, versions));
   Table table({{"VERSION"},
                {"MADE BY"},
                {"JOB", Table::Align::kRight},
@@ -404,7 +414,7 @@ absl::StatusOr<int> RunShowEvaluation(Session* session, const std::string& name,
     job = response.job();
   } else {
     ASSIGN_OR_RETURN(const std::string version, VersionOf(connection, name));
-    ASSIGN_OR_RETURN(const std::vector<v1::Job> jobs, MeasuringJobs(connection));
+    ASSIGN_OR_RETURN(const std::vector<v1::Job> jobs, MeasuringJobs(connection, {version}));
     const auto found = std::find_if(jobs.begin(), jobs.end(),
                                     [&](const v1::Job& other) { return InputOf(other, version).has_value(); });
     if (found == jobs.end()) {
