@@ -171,6 +171,28 @@ absl::StatusOr<v1::GetReflogResponse> Connection::GetReflog(const std::string& n
   return grpc_->Call(&v1::Editor::Stub::GetReflog, request);
 }
 
+absl::StatusOr<v1::AddDatasetResponse> Connection::AddDataset(const v1::Dataset& dataset) {
+  v1::AddDatasetRequest request;
+  *request.mutable_dataset() = dataset;
+  return grpc_->Call(&v1::Editor::Stub::AddDataset, request);
+}
+
+absl::StatusOr<v1::GetDatasetResponse> Connection::GetDataset(const std::string& name) {
+  v1::GetDatasetRequest request;
+  request.set_name(name);
+  return grpc_->Call(&v1::Editor::Stub::GetDataset, request);
+}
+
+absl::StatusOr<v1::ListDatasetsResponse> Connection::ListDatasets() {
+  return grpc_->Call(&v1::Editor::Stub::ListDatasets, v1::ListDatasetsRequest());
+}
+
+absl::StatusOr<v1::RemoveDatasetResponse> Connection::RemoveDataset(const std::string& name) {
+  v1::RemoveDatasetRequest request;
+  request.set_name(name);
+  return grpc_->Call(&v1::Editor::Stub::RemoveDataset, request);
+}
+
 absl::StatusOr<v1::ListMeasurementsResponse> Connection::ListMeasurements(const v1::ListMeasurementsRequest& request) {
   return grpc_->Call(&v1::Editor::Stub::ListMeasurements, request);
 }

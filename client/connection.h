@@ -40,6 +40,10 @@ class Connection {
   absl::StatusOr<v1::ListDescendantsResponse> ListDescendants(const std::string& name);
   absl::StatusOr<v1::MoveRefResponse> MoveRef(const v1::MoveRefRequest& request);
   absl::StatusOr<v1::GetReflogResponse> GetReflog(const std::string& name);
+  absl::StatusOr<v1::AddDatasetResponse> AddDataset(const v1::Dataset& dataset);
+  absl::StatusOr<v1::GetDatasetResponse> GetDataset(const std::string& name);
+  absl::StatusOr<v1::ListDatasetsResponse> ListDatasets();
+  absl::StatusOr<v1::RemoveDatasetResponse> RemoveDataset(const std::string& name);
   absl::StatusOr<v1::ListMeasurementsResponse> ListMeasurements(const v1::ListMeasurementsRequest& request);
   absl::StatusOr<v1::ListPluginsResponse> ListPlugins();
   absl::StatusOr<v1::GetPluginResponse> GetPlugin(const std::string& name);

@@ -29,6 +29,10 @@ std::vector<std::string> NamesOf(Session* session, const std::string& kind) {
     const auto response = (*connection)->ListJobs(request);
     if (!response.ok()) return names;
     for (const v1::Job& job : response->jobs()) names.push_back(StrCat(job.id()));
+  } else if (kind == "DATASET") {
+    const auto response = (*connection)->ListDatasets();
+    if (!response.ok()) return names;
+    for (const v1::Dataset& dataset : response->datasets()) names.push_back(dataset.name());
   } else if (kind == "PLUGIN") {
     const auto response = (*connection)->ListPlugins();
     if (!response.ok()) return names;

@@ -120,6 +120,7 @@ absl::StatusOr<std::vector<v1::FileBinding>> PutFiles(
   std::map<std::string, v1::PathKind> seen;
   std::string findings;
   for (const PathUse& use : uses) {
+    if (use.path.starts_with(kDatasetPrefix)) continue;  // The daemon knows it.
     const auto [known, is_new] = seen.emplace(use.path, use.kind);
     if (!is_new && known->second == use.kind) continue;
     std::vector<OpenFile> files;

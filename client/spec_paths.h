@@ -5,6 +5,7 @@
 
 #include <functional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "client/plugin_types.h"
@@ -14,6 +15,9 @@
 #include "storage/base/status.h"
 
 namespace editd::client {
+
+// What stands before a dataset's name in place of a path; a file of such a name is "./dataset:...".
+inline constexpr std::string_view kDatasetPrefix = "dataset:";
 
 // One field that names a file.
 struct PathUse {

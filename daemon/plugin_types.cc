@@ -39,11 +39,14 @@ void Walk(const pb::Message& message, const std::string& path,
   }
 }
 
+constexpr std::string_view kDataset = "dataset:";
+
 // The paths of a spec, replaced one after the other.
 class PathReplacer {
  public:
-  PathReplacer(const std::vector<v1::FileBinding>& bindings, const TreeNamer& name_tree, CanonicalParams* out)
-      : bindings_(bindings), name_tree_(name_tree), out_(out) {}
+  PathReplacer(const std::vector<v1::FileBinding>& bindings, const TreeNamer& name_tree,
+               const DatasetFinder& find_dataset, CanonicalParams* out)
+      : bindings_(bindings), name_tree_(name_tree), find_dataset_(find_dataset), out_(out) {}
 
   void Replace(pb::Message* message, const std::string& path) {
     const pb::Reflection& reflection = *message->GetReflection();
@@ -63,7 +66,11 @@ class PathReplacer {
           const std::string value = field->is_repeated() ? reflection.GetRepeatedString(*message, field, i)
                                                          : reflection.GetString(*message, field);
           if (value.empty()) continue;
-          const std::string replaced = ContentOf(value, element);
+          const bool is_dataset = value.starts_with(kDataset);
+          const std::string replaced =
+              is_dataset ? DatasetContent(value, field->options().GetExtension(v1::path_kind), element)
+                         : ContentOf(value, element);
+          if (is_dataset) FillField(message, value);
           if (field->is_repeated()) {
             reflection.SetRepeatedString(message, field, i, replaced);
           } else {
@@ -75,6 +82,45 @@ class PathReplacer {
   }
 
  private:
+  // The content of "dataset:NAME"; on a problem adds a finding.
+  std::string DatasetContent(const std::string& path, v1::PathKind kind, const std::string& field) {
+    auto known = datasets_.find(path);
+    if (known == datasets_.end()) {
+      auto dataset = find_dataset_(path.substr(kDataset.size()));
+      if (!dataset.ok()) {
+        out_->findings.push_back(StrCat(field, ": ", dataset.status().message()));
+        return path;
+      }
+      known = datasets_.emplace(path, *std::move(dataset)).first;
+      v1::FileBinding binding;
+      binding.set_path(path);
+      *binding.mutable_entries() = known->second.entries();
+      out_->files.push_back(std::move(binding));
+      out_->values.push_back(known->second.content());
+    }
+    const v1::Dataset& dataset = known->second;
+    const bool is_folder = dataset.entries_size() != 1 || !dataset.entries(0).name().empty();
+    if (is_folder && kind != v1::PATH_KIND_FILE_OR_DIRECTORY) {
+      out_->findings.push_back(StrCat(field, ": dataset \"", dataset.name(), "\" is a folder; a file is wanted"));
+    }
+    return dataset.content();
+  }
+
+  // A dataset knows which field of its lines holds the text, if the spec does not say.
+  void FillField(pb::Message* message, const std::string& path) {
+    const auto dataset = datasets_.find(path);
+    if (dataset == datasets_.end() || dataset->second.field().empty()) return;
+    const pb::Reflection& reflection = *message->GetReflection();
+    for (int i = 0; i < message->GetDescriptor()->field_count(); ++i) {
+      const pb::FieldDescriptor* const field = message->GetDescriptor()->field(i);
+      const bool takes_it = field->cpp_type() == pb::FieldDescriptor::CPPTYPE_STRING && !field->is_repeated() &&
+                            field->options().GetExtension(v1::dataset_field);
+      if (takes_it && reflection.GetString(*message, field).empty()) {
+        reflection.SetString(message, field, dataset->second.field());
+      }
+    }
+  }
+
   // What stands for `path` from now on; on a problem adds a finding.
   std::string ContentOf(const std::string& path, const std::string& field) {
     const auto known = values_.find(path);
@@ -104,8 +150,10 @@ class PathReplacer {
 
   const std::vector<v1::FileBinding>& bindings_;
   const TreeNamer& name_tree_;
+  const DatasetFinder& find_dataset_;
   CanonicalParams* const out_;
   std::map<std::string, std::string> values_;
+  std::map<std::string, v1::Dataset> datasets_;  // By path.
 };
 
 std::string SerializeInOneWay(const pb::Message& message) {
@@ -152,7 +200,7 @@ absl::StatusOr<std::unique_ptr<PluginTypes>> PluginTypes::Make(const v1::Plugin&
 }
 
 CanonicalParams PluginTypes::Canonical(const pb::Any& params, const std::vector<v1::FileBinding>& bindings,
-                                       const TreeNamer& name_tree) const {
+                                       const TreeNamer& name_tree, const DatasetFinder& find_dataset) const {
   CanonicalParams out;
   const std::string type = params.type_url().substr(params.type_url().rfind('/') + 1);
   if (!type.empty() && type != spec_->full_name()) {
@@ -167,7 +215,7 @@ CanonicalParams PluginTypes::Canonical(const pb::Any& params, const std::vector<
   }
   FindUnknownFields(*message, "params", &out.findings);
   if (!out.findings.empty()) return out;
-  PathReplacer(bindings, name_tree, &out).Replace(message.get(), "params");
+  PathReplacer(bindings, name_tree, find_dataset, &out).Replace(message.get(), "params");
   if (!out.findings.empty()) return out;
   out.params.set_type_url(StrCat("type.googleapis.com/", spec_->full_name()));
   out.params.set_value(SerializeInOneWay(*message));

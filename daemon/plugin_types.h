@@ -18,6 +18,7 @@
 #include <string>
 #include <vector>
 
+#include "editd/v1/dataset.pb.h"
 #include "editd/v1/job.pb.h"
 #include "editd/v1/plugin.pb.h"
 #include "storage/base/status.h"
@@ -35,13 +36,17 @@ struct CanonicalParams {
 // The one-line id of a folder's content ("tree:<id>"), from its entries.
 using TreeNamer = std::function<absl::StatusOr<std::string>(const v1::FileBinding&)>;
 
+// The dataset of a name; NOT_FOUND says which is near.
+using DatasetFinder = std::function<absl::StatusOr<v1::Dataset>(const std::string& name)>;
+
 class PluginTypes {
  public:
   // INVALID_ARGUMENT if the descriptors are not whole or do not have the plugin's types.
   static absl::StatusOr<std::unique_ptr<PluginTypes>> Make(const v1::Plugin& plugin);
 
+  // A path is one of `bindings`, or "dataset:NAME".
   CanonicalParams Canonical(const google::protobuf::Any& params, const std::vector<v1::FileBinding>& bindings,
-                            const TreeNamer& name_tree) const;
+                            const TreeNamer& name_tree, const DatasetFinder& find_dataset) const;
   // The params as protobuf text; empty if they are not of the plugin's type.
   std::string Text(const google::protobuf::Any& params) const;
 

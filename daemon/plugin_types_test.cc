@@ -29,8 +29,12 @@ class PluginTypesTest : public ::testing::Test {
  protected:
   void SetUp() override { ASSERT_OK_AND_ASSIGN(types_, PluginTypes::Make(FakePlugin("make"))); }
   CanonicalParams Canonical(const google::protobuf::Any& params, const std::vector<v1::FileBinding>& bindings = {}) {
-    return types_->Canonical(params, bindings, ContentName);
+    return types_->Canonical(params, bindings, ContentName, [this](const std::string& name) {
+      return name == dataset_.name() ? absl::StatusOr<v1::Dataset>(dataset_)
+                                     : absl::NotFoundError("no dataset named \"" + name + "\"");
+    });
   }
+  v1::Dataset dataset_;
   std::unique_ptr<PluginTypes> types_;
 };
 
@@ -47,6 +51,19 @@ TEST_F(PluginTypesTest, AFolderBecomesATree) {
   const CanonicalParams params = Canonical(FakeParams("x", "dir"), {Binding("dir", {"a", "b"})});
   ASSERT_THAT(params.findings, IsEmpty());
   ASSERT_THAT(params.values, ElementsAre(HasSubstr("tree:")));
+}
+
+TEST_F(PluginTypesTest, ADatasetStandsInPlaceOfAPath) {
+  dataset_.set_name("vi");
+  *dataset_.mutable_entries() = Binding("", {""}).entries();
+  dataset_.set_content("asset:" + kAsset);
+  const CanonicalParams params = Canonical(FakeParams("x", "dataset:vi"));
+  ASSERT_THAT(params.findings, IsEmpty());
+  EXPECT_EQ(params.params.value(), FakeParams("x", "asset:" + kAsset).value());
+  ASSERT_EQ(params.files.size(), 1u);
+  EXPECT_EQ(params.files[0].path(), "dataset:vi");
+  EXPECT_EQ(params.files[0].entries(0).asset(), kAsset);
+  EXPECT_THAT(Canonical(FakeParams("x", "dataset:en")).findings, ElementsAre("params.path: no dataset named \"en\""));
 }
 
 TEST_F(PluginTypesTest, AContentThatWasNotSentIsAFindingWithItsField) {

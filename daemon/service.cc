@@ -242,6 +242,46 @@ class Service::Rpcs final : public v1::Editor::Service {
     });
   }
 
+  // --- datasets -----------------------------------------------------------------------------------------------------
+
+  grpc::Status AddDataset(grpc::ServerContext* context, const v1::AddDatasetRequest* request,
+                          v1::AddDatasetResponse* response) override {
+    return WithPeer(context, [&](const Peer& peer) {
+      return parts_.core->Call([&]() -> absl::Status {
+        ASSIGN_OR_RETURN(*response->mutable_dataset(), parts_.store->AddDataset(request->dataset(), peer.user));
+        spdlog::info("{} adds dataset {}", peer.user, request->dataset().name());
+        return absl::OkStatus();
+      });
+    });
+  }
+
+  grpc::Status GetDataset(grpc::ServerContext*, const v1::GetDatasetRequest* request,
+                          v1::GetDatasetResponse* response) override {
+    return OnCore([&]() -> absl::Status {
+      ASSIGN_OR_RETURN(*response->mutable_dataset(), parts_.store->FindDataset(request->name()));
+      return absl::OkStatus();
+    });
+  }
+
+  grpc::Status ListDatasets(grpc::ServerContext*, const v1::ListDatasetsRequest*,
+                            v1::ListDatasetsResponse* response) override {
+    return OnCore([&] {
+      for (v1::Dataset& dataset : parts_.store->ListDatasets()) *response->add_datasets() = std::move(dataset);
+      return absl::OkStatus();
+    });
+  }
+
+  grpc::Status RemoveDataset(grpc::ServerContext* context, const v1::RemoveDatasetRequest* request,
+                             v1::RemoveDatasetResponse* response) override {
+    return WithPeer(context, [&](const Peer& peer) {
+      return parts_.core->Call([&]() -> absl::Status {
+        ASSIGN_OR_RETURN(*response->mutable_dataset(), parts_.store->RemoveDataset(request->name()));
+        spdlog::info("{} removes dataset {}", peer.user, request->name());
+        return absl::OkStatus();
+      });
+    });
+  }
+
   grpc::Status ListMeasurements(grpc::ServerContext*, const v1::ListMeasurementsRequest* request,
                                 v1::ListMeasurementsResponse* response) override {
     return OnCore([&]() -> absl::Status {

@@ -104,7 +104,9 @@ absl::StatusOr<Submission::Draft> Submission::Prepare(const v1::JobSpec& spec,
   job.set_plugin_version(known->plugin.version());
   CheckPlugin(spec, known->plugin, &draft.findings);
 
-  CanonicalParams canonical = known->types->Canonical(spec.params(), files, ContentName);
+  CanonicalParams canonical = known->types->Canonical(
+      spec.params(), files, ContentName,
+      [this](const std::string& name) { return core_->Call([&] { return store_->FindDataset(name); }); });
   draft.findings.insert(draft.findings.end(), canonical.findings.begin(), canonical.findings.end());
   *job.mutable_canonical_params() = std::move(canonical.params);
   for (v1::FileBinding& binding : canonical.files) *job.add_files() = std::move(binding);

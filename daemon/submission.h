@@ -1,8 +1,9 @@
 // Submission: from a spec as the user wrote it to a job that can only be run in one way.
 //
 // Everything is settled here, so that what was checked is what runs: the plugin becomes its file's hash, each model a
-// version id, each path the id of its content, and params are serialised in one way only. Then the plugin itself checks
-// the spec, in its warm worker. Problems are collected, each with its field's path, and told together.
+// version id, each path and each dataset the id of its content, and params are serialised in one way only. Then the
+// plugin itself checks the spec, in its warm worker. Problems are collected, each with its field's path, and told
+// together.
 //
 // Runs on the threads of the RPC handlers; what needs the store is done by the core thread, which waits for nobody.
 #ifndef EDITD_DAEMON_SUBMISSION_H_

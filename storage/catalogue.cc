@@ -29,11 +29,11 @@ struct TableTraits {
 };
 
 // Indexed by Table. The letters are part of the format.
-constexpr TableTraits kTables[] = {{'v', "versions"}, {'m', "manifests"}, {'l', "lineage"},     {'c', "recipes"},
-                                   {'t', "tensors"},  {'p', "packs"},     {'a', "assets"},      {'d', "trees"},
-                                   {'r', "refs"},     {'g', "reflog"},    {'j', "jobs"},        {'q', "requests"},
-                                   {'e', "events"},   {'x', "plugins"},   {'k', "measurements"}};
-static_assert(std::size(kTables) == static_cast<size_t>(Table::kMeasurements) + 1);
+constexpr TableTraits kTables[] = {{'v', "versions"}, {'m', "manifests"}, {'l', "lineage"},      {'c', "recipes"},
+                                   {'t', "tensors"},  {'p', "packs"},     {'a', "assets"},       {'d', "trees"},
+                                   {'r', "refs"},     {'g', "reflog"},    {'j', "jobs"},         {'q', "requests"},
+                                   {'e', "events"},   {'x', "plugins"},   {'k', "measurements"}, {'n', "datasets"}};
+static_assert(std::size(kTables) == static_cast<size_t>(Table::kDatasets) + 1);
 
 const char* NameOf(Table table) { return kTables[static_cast<size_t>(table)].name; }
 

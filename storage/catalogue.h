@@ -36,6 +36,7 @@ enum class Table {
   kEvents,
   kPlugins,
   kMeasurements,
+  kDatasets,
 };
 
 // Eight bytes that sort as the number does.

@@ -5,8 +5,8 @@
 // ancestor is not kept by its descendants: what is shared is shared by tensors, and the lineage stays as a tombstone.
 // Jobs keep assets: an unfinished one its files; a finished one its files as long as the version that it made lives (so
 // that it can be made again), and what it exported for the grace period, in which the client fetches it; exported
-// measurements as long as a version lives that they are of. A job that can be tried again keeps its checkpoint for a
-// week. A pack goes only as a whole. Rows go first, in one batch,
+// measurements as long as a version lives that they are of. Datasets keep theirs as long as they have a name. A job
+// that can be tried again keeps its checkpoint for a week. A pack goes only as a whole. Rows go first, in one batch,
 // then the files.
 #include <unistd.h>
 
@@ -63,6 +63,9 @@ class Marks {
         tensors_.insert(id);
       }
       for (const editd::v1::FileEntry& file : manifest.files()) KeepAsset(file);
+    }
+    for (const editd::v1::Dataset& dataset : parts_.datasets->List()) {
+      for (const editd::v1::FileEntry& file : dataset.entries()) KeepAsset(file);
     }
     return parts_.jobs->ForEach([this](const editd::v1::Job& job) {
       if (KeepsFiles(job)) {
@@ -319,6 +322,13 @@ absl::Status ExplainAsset(const Parts& parts, const Marks& marks, const Id& asse
     return std::string();
   };
   RETURN_IF_ERROR(ThroughVersions(parts, marks, use, reasons));
+  for (const editd::v1::Dataset& dataset : parts.datasets->List()) {
+    for (const editd::v1::FileEntry& file : dataset.entries()) {
+      if (file.asset() != hex) continue;
+      reasons->push_back(
+          StrCat("dataset ", dataset.name(), file.name().empty() ? "" : StrCat(" -> file ", file.name())));
+    }
+  }
   RETURN_IF_ERROR(parts.jobs->ForEach([&](const editd::v1::Job& job) {
     for (const editd::v1::FileBinding& binding : job.files()) {
       for (const editd::v1::FileEntry& file : binding.entries()) {

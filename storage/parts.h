@@ -11,6 +11,7 @@
 #include "editd/v1/catalogue.pb.h"
 #include "storage/assets.h"
 #include "storage/catalogue.h"
+#include "storage/datasets.h"
 #include "storage/jobs.h"
 #include "storage/layout.h"
 #include "storage/lineage.h"
@@ -25,6 +26,7 @@ struct Parts {
   std::unique_ptr<Catalogue> catalogue;
   std::unique_ptr<Assets> assets;
   std::unique_ptr<Refs> refs;
+  std::unique_ptr<Datasets> datasets;
   std::unique_ptr<Jobs> jobs;
   Lineage lineage;
   std::unordered_map<Id, editd::v1::PackRow> packs;

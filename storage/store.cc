@@ -100,9 +100,11 @@ absl::StatusOr<std::unique_ptr<Store>> Store::Open(const std::string& directory,
   RETURN_IF_ERROR(parts->layout->MarkComplete());
   parts->assets = std::make_unique<Assets>(parts->catalogue.get(), parts->layout.get(), &parts->options);
   parts->refs = std::make_unique<Refs>(parts->catalogue.get());
+  parts->datasets = std::make_unique<Datasets>(parts->catalogue.get());
   parts->jobs = std::make_unique<Jobs>(parts->catalogue.get());
   RETURN_IF_ERROR(parts->assets->Load());
   RETURN_IF_ERROR(parts->refs->Load());
+  RETURN_IF_ERROR(parts->datasets->Load());
   RETURN_IF_ERROR(parts->jobs->Load());
   RETURN_IF_ERROR(LoadLineage(parts.get()));
   RETURN_IF_ERROR(LoadPacks(parts.get()));
@@ -244,6 +246,48 @@ absl::StatusOr<std::vector<editd::v1::FileEntry>> Store::GetTree(const Id& id) c
   ASSIGN_OR_RETURN(const bool found, parts_->catalogue->Get(Table::kTrees, id.view(), &row));
   if (!found) return absl::NotFoundError(StrCat("no tree ", id.Hex()));
   return std::vector<editd::v1::FileEntry>(row.entries().begin(), row.entries().end());
+}
+
+// --- datasets
+// ---------------------------------------------------------------------------------------------------------
+
+absl::StatusOr<editd::v1::Dataset> Store::AddDataset(editd::v1::Dataset dataset, std::string_view user) {
+  if (!Refs::CheckName(dataset.name()).ok()) {
+    return absl::InvalidArgumentError(StrCat("\"", dataset.name().substr(0, 140),
+                                             "\" is no name for a dataset: at most 128 letters, digits and . _ / -, "
+                                             "beginning with a letter or digit; a tag may follow after one @"));
+  }
+  if (dataset.entries().empty())
+    return absl::InvalidArgumentError(StrCat("dataset \"", dataset.name(), "\" has no file"));
+  dataset.set_bytes(0);
+  for (const editd::v1::FileEntry& entry : dataset.entries()) {
+    const absl::StatusOr<Id> asset = Id::FromHex(entry.asset());
+    const std::optional<Assets::Entry> known = asset.ok() ? parts_->assets->Find(*asset) : std::nullopt;
+    if (!known.has_value()) {
+      return absl::FailedPreconditionError(StrCat("dataset \"", dataset.name(), "\": the content of \"", entry.name(),
+                                                  "\" is not in the store; add it with editctl, which puts it there"));
+    }
+    dataset.set_bytes(dataset.bytes() + known->size);
+  }
+  if (dataset.entries_size() == 1 && dataset.entries(0).name().empty()) {
+    dataset.set_content(StrCat("asset:", dataset.entries(0).asset()));
+  } else {
+    ASSIGN_OR_RETURN(const Id tree, PutTree({dataset.entries().begin(), dataset.entries().end()}));
+    dataset.set_content(StrCat("tree:", tree.Hex()));
+  }
+  *dataset.mutable_added() = ToTimestamp(parts_->options.now());
+  dataset.set_user(std::string(user));
+  return parts_->datasets->Add(dataset);
+}
+
+absl::StatusOr<editd::v1::Dataset> Store::FindDataset(std::string_view name) const {
+  return parts_->datasets->Find(name);
+}
+
+std::vector<editd::v1::Dataset> Store::ListDatasets() const { return parts_->datasets->List(); }
+
+absl::StatusOr<editd::v1::Dataset> Store::RemoveDataset(std::string_view name) {
+  return parts_->datasets->Remove(name);
 }
 
 // --- staging

@@ -31,6 +31,7 @@
 #include <vector>
 
 #include "absl/time/time.h"
+#include "editd/v1/dataset.pb.h"
 #include "editd/v1/job.pb.h"
 #include "editd/v1/model.pb.h"
 #include "editd/v1/plugin.pb.h"
@@ -219,6 +220,16 @@ class Store {
   absl::StatusOr<Id> PutTree(std::vector<editd::v1::FileEntry> entries);
   absl::StatusOr<std::vector<editd::v1::FileEntry>> GetTree(const Id& id) const;
   static absl::StatusOr<Id> TreeId(std::vector<editd::v1::FileEntry> entries);
+
+  // --- datasets -----------------------------------------------------------------------------------------------------
+  // Gives entries a name: name, path, field and entries are set by the caller. As long as the name is there, gc leaves
+  // the content. INVALID_ARGUMENT: the name, or no entry; FAILED_PRECONDITION: an entry's asset is not in the store;
+  // ALREADY_EXISTS: the name has another content. The same again gives what is there.
+  absl::StatusOr<editd::v1::Dataset> AddDataset(editd::v1::Dataset dataset, std::string_view user);
+  // NOT_FOUND names the nearest.
+  absl::StatusOr<editd::v1::Dataset> FindDataset(std::string_view name) const;
+  std::vector<editd::v1::Dataset> ListDatasets() const;  // By name.
+  absl::StatusOr<editd::v1::Dataset> RemoveDataset(std::string_view name);
 
   // --- staging ------------------------------------------------------------------------------------------------------
   // Makes the empty folder of an attempt (what was in it goes) and returns its path.

@@ -45,6 +45,7 @@ void AddAllCommands(CLI::App* app, Session* session) {
   AddDiffCommand(app, session);
   AddChatCommand(app, session);
   AddEvalCommands(app, session);
+  AddDatasetCommands(app, session);
   AddTokenizeCommand(app, session);
   AddPluginCommands(app, session);
   AddStoreCommands(app, session);

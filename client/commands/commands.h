@@ -1,7 +1,7 @@
 // The commands of editctl, a group a file. Each adds its subcommands to the app; a callback sets what is to be run.
 //
-// An argument's type name ("REF", "JOB", "PLUGIN", "FILE", "DIR") is shown in the help and tells completion what to
-// offer (client/completion.h).
+// An argument's type name ("REF", "JOB", "PLUGIN", "DATASET", "FILE", "DIR") is shown in the help and tells completion
+// what to offer (client/completion.h).
 #ifndef EDITD_CLIENT_COMMANDS_COMMANDS_H_
 #define EDITD_CLIENT_COMMANDS_COMMANDS_H_
 
@@ -24,6 +24,7 @@ void AddBlameCommand(CLI::App* app, Session* session);        // blame
 void AddLogCommand(CLI::App* app, Session* session);          // log
 void AddDiffCommand(CLI::App* app, Session* session);         // diff
 void AddEvalCommands(CLI::App* app, Session* session);        // eval compare, eval history, eval show
+void AddDatasetCommands(CLI::App* app, Session* session);     // dataset add, list, show, rm
 void AddTokenizeCommand(CLI::App* app, Session* session);     // tokenize
 void AddPluginCommands(CLI::App* app, Session* session);      // plugins, init
 void AddStoreCommands(CLI::App* app, Session* session);       // gc, why-alive, verify

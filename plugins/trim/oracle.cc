@@ -148,14 +148,15 @@ absl::Status Verify(const TrimSpec& spec, Job& job, const text::Tokenizer& befor
     uint64_t bytes = 0;
     std::string problem;
     comparison.tokens_after = 0;
-    const auto totals = text::ForEachDocument(ToCorpus(file, spec), [&](std::string_view document) {
-      problem = comparison.Check(document);
-      if (!problem.empty()) return absl::AbortedError("a difference was found");
-      bytes += document.size();
-      ++documents;
-      job.Progress(StrCat("compare ", file.path), bytes, file.size, "bytes");
-      return job.CheckStop();
-    });
+    const auto totals =
+        text::ForEachDocument(ToCorpus(file, spec, spec.keep().corpus(i)), [&](std::string_view document) {
+          problem = comparison.Check(document);
+          if (!problem.empty()) return absl::AbortedError("a difference was found");
+          bytes += document.size();
+          ++documents;
+          job.Progress(StrCat("compare ", file.path), bytes, file.size, "bytes");
+          return job.CheckStop();
+        });
     if (!problem.empty()) return job.Refuse(StrCat("\"", file.path, "\": ", problem));
     RETURN_IF_ERROR(totals.status());
     tokens_after += comparison.tokens_after;

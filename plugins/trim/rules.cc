@@ -77,7 +77,7 @@ absl::Status KeepCorpus(const TrimSpec& spec, int index, Job& job, const text::T
     job.Progress(StrCat("count ", file.path), bytes, file.size, "bytes");
     return !job.ShouldStop();
   };
-  const auto counted = text::CountTokens(tokenizer, ToCorpus(file, spec), options);
+  const auto counted = text::CountTokens(tokenizer, ToCorpus(file, spec, corpus), options);
   if (!counted.ok()) return Annotate(counted.status(), field);
   result->set_corpus_tokens_before(result->corpus_tokens_before() + counted->tokens);
   result->set_corpus_bytes(result->corpus_bytes() + counted->totals.bytes);
@@ -161,10 +161,11 @@ absl::Status KeepList(const TrimSpec& spec, int index, Job& job, const Tokenizer
 
 }  // namespace
 
-text::CorpusFile ToCorpus(const File& file, const TrimSpec& spec) {
+text::CorpusFile ToCorpus(const File& file, const TrimSpec& spec, const editd::plugins::trim::v1::Corpus& of) {
   text::CorpusFile corpus;
   corpus.data = file.content;
   corpus.name = std::string(file.path);
+  corpus.field = of.field();
   if (spec.invalid_utf8() == editd::plugins::trim::v1::INVALID_UTF8_REPLACE)
     corpus.invalid = text::InvalidUtf8::kReplace;
   if (spec.invalid_utf8() == editd::plugins::trim::v1::INVALID_UTF8_SKIP_LINE)

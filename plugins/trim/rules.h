@@ -17,7 +17,8 @@ absl::Status ApplyRules(const editd::plugins::trim::v1::TrimSpec& spec, Job& job
                         const TokenizerFile& file, KeepSet* keep, editd::plugins::trim::v1::TrimResult* result);
 
 // A corpus that the spec names, with what the spec says of bytes that are not UTF-8.
-text::CorpusFile ToCorpus(const File& file, const editd::plugins::trim::v1::TrimSpec& spec);
+text::CorpusFile ToCorpus(const File& file, const editd::plugins::trim::v1::TrimSpec& spec,
+                          const editd::plugins::trim::v1::Corpus& corpus);
 
 }  // namespace editd::trim
 

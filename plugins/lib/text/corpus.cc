@@ -58,6 +58,7 @@ absl::StatusOr<std::string_view> ValidText(const CorpusFile& file, std::string* 
 absl::StatusOr<CorpusTotals> ForEachLine(const CorpusFile& file, size_t begin, size_t end,
                                          const std::function<absl::Status(std::string_view)>& visit) {
   CorpusTotals totals;
+  const std::string field = file.field.empty() ? "text" : file.field;
   simdjson::dom::parser parser;
   std::string repaired;
   for (size_t at = begin; at < end;) {
@@ -81,9 +82,9 @@ absl::StatusOr<CorpusTotals> ForEachLine(const CorpusFile& file, size_t begin, s
       return absl::InvalidArgumentError(
           StrCat(LineName(file, line_begin), " is not JSON: ", simdjson::error_message(error)));
     }
-    if (root["text"].get(text)) {
+    if (root[field].get(text)) {
       return absl::InvalidArgumentError(
-          StrCat(LineName(file, line_begin), " has no string \"text\"; each line is an object with that field"));
+          StrCat(LineName(file, line_begin), " has no string \"", field, "\"; each line is an object with that field"));
     }
     ++totals.documents;
     totals.bytes += text.size();

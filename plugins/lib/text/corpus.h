@@ -1,7 +1,8 @@
 // Corpora: texts that people give us to count, to keep and to measure on.
 //
 // A text file is one document. A file whose name ends in .jsonl is JSON lines: each line an object with the document in
-// its field "text"; empty lines are skipped. Files are given as bytes (a mapping) with the name that their user knows.
+// its field "text" or the one named; empty lines are skipped. Files are given as bytes (a mapping) with the name that
+// their user knows.
 #ifndef EDITD_PLUGINS_LIB_TEXT_CORPUS_H_
 #define EDITD_PLUGINS_LIB_TEXT_CORPUS_H_
 
@@ -25,8 +26,9 @@ struct CorpusFile {
   std::string_view data;  // Not owned.
   std::string name;       // For messages; ".jsonl" at its end tells the form.
   InvalidUtf8 invalid = InvalidUtf8::kRefuse;
+  std::string field = {};  // JSON lines: the field with the document; empty: "text". If set, the file has JSON lines.
 
-  bool json_lines() const { return name.size() >= 6 && std::string_view(name).substr(name.size() - 6) == ".jsonl"; }
+  bool json_lines() const { return !field.empty() || name.ends_with(".jsonl"); }
 };
 
 struct CorpusTotals {
