@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <filesystem>
 #include <fstream>
 #include <thread>
 
@@ -197,6 +198,36 @@ TEST_F(DaemonTest, DrainWaitsForTheRunningJob) {
   Start();
   EXPECT_EQ(Get(id).state(), v1::JOB_STATE_SUCCEEDED);
   EXPECT_EQ(Get(id).attempts_size(), 1);
+}
+
+// A store with many files: a submit is stored and answered while the collection still goes on.
+TEST_F(DaemonTest, ASubmitIsAnsweredWhileGarbageIsCollected) {
+  const std::string folder = dir_ / "state/assets/00";
+  std::filesystem::create_directories(folder);
+  const auto orphan = [&](int i) { return folder + "/orphan" + std::to_string(i); };
+  constexpr int kFiles = 20'000;
+  for (int i = 0; i < kFiles; ++i) std::ofstream(orphan(i)) << "x";
+  Submit("log the plugin's check is warm now");
+  std::atomic<bool> ended = false;
+  std::thread collector([&] {
+    grpc::ClientContext context;
+    v1::CollectGarbageRequest request;
+    request.set_grace_set(true);
+    v1::CollectGarbageResponse response;
+    EXPECT_TRUE(stub_->CollectGarbage(&context, request, &response).ok());
+    EXPECT_EQ(response.garbage_size(), kFiles);
+    ended = true;
+  });
+  // It has begun once a file is gone.
+  int left = kFiles;
+  while (left == kFiles && !ended) {
+    left = static_cast<int>(std::distance(std::filesystem::directory_iterator(folder), {}));
+  }
+  const uint64_t id = Submit("log a");
+  EXPECT_GT(id, 0u);
+  EXPECT_FALSE(ended) << "of " << kFiles << " files " << left << " were left when the submit was sent";
+  collector.join();
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder), {}), 0);
 }
 
 TEST_F(DaemonTest, AWatchIsToldWhenTheDaemonEnds) {

@@ -74,7 +74,7 @@ absl::StatusOr<JobInputs> DescribeInputs(const v1::Job& job, const storage::Stor
   inputs.message.set_threads(job.spec().limits().threads());
   for (int i = 0; i < job.input_versions_size(); ++i) {
     ASSIGN_OR_RETURN(const Id id, Id::FromHex(job.input_versions(i)));
-    ASSIGN_OR_RETURN(v1::Version version, store.GetVersion(id, true));
+    ASSIGN_OR_RETURN(v1::Version version, store.ReadVersion(id, true));
     RETURN_IF_ERROR(AddModel(job.spec().input(i), version, &table, inputs.message.add_models()));
     inputs.versions.push_back(std::move(version));
   }

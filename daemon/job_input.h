@@ -25,7 +25,8 @@ struct JobInputs {
   std::vector<v1::Version> versions;  // The input versions, with tensors.
 };
 
-// For a job whose inputs, files and canonical params are set. FAILED_PRECONDITION if an input's bytes are gone.
+// For a job whose inputs, files and canonical params are set. FAILED_PRECONDITION if an input's bytes are gone. Any
+// thread.
 absl::StatusOr<JobInputs> DescribeInputs(const v1::Job& job, const storage::Store& store, uint32_t first_fd);
 
 // Opens the sources, in order. Any thread.

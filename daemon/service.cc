@@ -177,14 +177,21 @@ class Service::Rpcs final : public v1::Editor::Service {
 
   grpc::Status GetVersion(grpc::ServerContext*, const v1::GetVersionRequest* request,
                           v1::GetVersionResponse* response) override {
-    return OnCore([&]() -> absl::Status {
-      ASSIGN_OR_RETURN(const Id id, parts_.store->Resolve(request->name()));
-      auto version = parts_.store->GetVersion(id, true);
-      if (absl::IsFailedPrecondition(version.status())) version = parts_.store->GetVersion(id, false);  // A tombstone.
-      RETURN_IF_ERROR(version.status());
-      *response->mutable_version() = *std::move(version);
-      return absl::OkStatus();
+    // A version may have many thousand tensors: they are read here, while the core thread goes on.
+    std::vector<v1::Ref> refs;
+    const auto id = parts_.core->Call([&]() -> absl::StatusOr<Id> {
+      refs = parts_.store->ListRefs();
+      return parts_.store->Resolve(request->name());
     });
+    if (!id.ok()) return ToGrpc(id.status());
+    auto version = parts_.store->ReadVersion(*id, true);
+    if (absl::IsFailedPrecondition(version.status())) version = parts_.store->ReadVersion(*id, false);  // A tombstone.
+    if (!version.ok()) return ToGrpc(version.status());
+    *response->mutable_version() = *std::move(version);
+    for (const v1::Ref& ref : refs) {
+      if (ref.version() == response->version().id()) response->mutable_version()->add_refs(ref.name());
+    }
+    return grpc::Status::OK;
   }
 
   grpc::Status GetLineage(grpc::ServerContext*, const v1::GetLineageRequest* request,
@@ -334,15 +341,21 @@ class Service::Rpcs final : public v1::Editor::Service {
 
   grpc::Status CollectGarbage(grpc::ServerContext* context, const v1::CollectGarbageRequest* request,
                               v1::CollectGarbageResponse* response) override {
-    return WithPeer(context, [&](const Peer& peer) {
-      return parts_.core->Call([&]() -> absl::Status {
-        storage::GarbageOptions options;
-        options.dry_run = request->dry_run();
-        options.grace = parts_.config->gc_grace;
-        if (request->grace_set() || request->grace_seconds() > 0)
-          options.grace = absl::Seconds(request->grace_seconds());
-        ASSIGN_OR_RETURN(const std::vector<storage::GarbageItem> items, parts_.store->CollectGarbage(options));
-        for (const storage::GarbageItem& item : items) {
+    return WithPeer(context, [&](const Peer& peer) -> absl::Status {
+      storage::GarbageOptions options;
+      options.dry_run = request->dry_run();
+      options.grace = parts_.config->gc_grace;
+      if (request->grace_set() || request->grace_seconds() > 0) options.grace = absl::Seconds(request->grace_seconds());
+      // The long parts run here, the core thread takes short steps in between other work.
+      auto collection = parts_.core->Call([&] { return parts_.store->StartGarbageCollection(options); });
+      RETURN_IF_ERROR(collection.status());
+      const absl::Status status = [&]() -> absl::Status {
+        RETURN_IF_ERROR((*collection)->Find([context] { return context->IsCancelled(); }));
+        for (bool done = options.dry_run; !done;) {
+          ASSIGN_OR_RETURN(done, parts_.core->Call([&] { return (*collection)->Sweep(); }));
+          (*collection)->RemoveFiles();
+        }
+        for (const storage::GarbageItem& item : (*collection)->Items()) {
           if (item.stays) continue;
           v1::Garbage* garbage = response->add_garbage();
           garbage->set_kind(KindOf(item.kind));
@@ -351,9 +364,12 @@ class Service::Rpcs final : public v1::Editor::Service {
           garbage->set_reason(item.reason);
           response->set_bytes(response->bytes() + item.bytes);
         }
-        if (!options.dry_run) spdlog::info("{} collects garbage: {} bytes", peer.user, response->bytes());
         return absl::OkStatus();
-      });
+      }();
+      parts_.core->Call([&] { collection->reset(); });
+      RETURN_IF_ERROR(status);
+      if (!options.dry_run) spdlog::info("{} collects garbage: {} bytes", peer.user, response->bytes());
+      return absl::OkStatus();
     });
   }
 

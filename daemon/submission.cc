@@ -114,8 +114,14 @@ absl::StatusOr<Submission::Draft> Submission::Prepare(const v1::JobSpec& spec,
   v1::CheckRequest check;
   check.set_plugin_path(known->plugin.path());
   check.set_plugin_hash(known->plugin.hash());
-  core_->Call([&] { Resolve(known->plugin, &draft, &check); });
+  core_->Call([&] { Resolve(known->plugin, &draft); });
   if (!draft.findings.empty()) return draft;
+  auto described = DescribeInputs(job, *store_, 0);
+  if (!described.ok()) {
+    draft.findings.push_back(StrCat("input: ", described.status().message()));
+    return draft;
+  }
+  *check.mutable_input() = std::move(described->message);
 
   ASSIGN_OR_RETURN(const v1::CheckReply reply, checker_->Check(known->plugin.name(), check));
   draft.findings.assign(reply.findings().begin(), reply.findings().end());
@@ -125,7 +131,7 @@ absl::StatusOr<Submission::Draft> Submission::Prepare(const v1::JobSpec& spec,
   return draft;
 }
 
-void Submission::Resolve(const v1::Plugin& plugin, Draft* draft, v1::CheckRequest* check) {
+void Submission::Resolve(const v1::Plugin& plugin, Draft* draft) {
   v1::Job& job = draft->job;
   std::vector<std::pair<std::string, Id>> inputs;
   for (int i = 0; i < job.spec().input_size(); ++i) {
@@ -139,12 +145,6 @@ void Submission::Resolve(const v1::Plugin& plugin, Draft* draft, v1::CheckReques
   }
   CheckFiles(draft);
   if (!draft->findings.empty()) return;
-  auto described = DescribeInputs(job, *store_, 0);
-  if (!described.ok()) {
-    draft->findings.push_back(StrCat("input: ", described.status().message()));
-    return;
-  }
-  *check->mutable_input() = std::move(described->message);
   const auto hash = Id::FromHex(plugin.hash());
   if (!hash.ok()) {
     draft->findings.emplace_back(hash.status().message());

@@ -42,8 +42,8 @@ class Submission {
   };
 
   absl::StatusOr<Draft> Prepare(const v1::JobSpec& spec, const std::vector<v1::FileBinding>& files, const Peer& peer);
-  // On the core thread: models to versions, and what the plugin's check needs.
-  void Resolve(const v1::Plugin& plugin, Draft* draft, v1::CheckRequest* check);
+  // On the core thread: models to versions, contents to what the store has, all of it to the recipe.
+  void Resolve(const v1::Plugin& plugin, Draft* draft);
   void CheckFiles(Draft* draft);
 
   const Config& config_;

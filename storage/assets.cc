@@ -213,7 +213,7 @@ void Assets::Added(const std::vector<Adopted>& assets) {
   }
 }
 
-absl::StatusOr<std::vector<Id>> Assets::Remove(const std::vector<Id>& ids, int64_t before) {
+absl::StatusOr<std::vector<Id>> Assets::Remove(const std::vector<Id>& ids, int64_t before, const Discard& discard) {
   std::lock_guard lock(mutex_);
   std::vector<Id> removed;
   Catalogue::Batch batch;
@@ -227,9 +227,16 @@ absl::StatusOr<std::vector<Id>> Assets::Remove(const std::vector<Id>& ids, int64
   RETURN_IF_ERROR(catalogue_->Write(batch, Catalogue::Durability::kSynced));
   for (const Id& id : removed) {
     index_.erase(id);
-    ::unlink(layout_->AssetPath(id).c_str());  // If it fails, the sweep takes it.
+    discard(layout_->AssetPath(id));  // If it fails, the file is an orphan.
   }
   return removed;
+}
+
+bool Assets::RemoveUnknown(const Id& id, const std::string& path, const Discard& discard) {
+  std::lock_guard lock(mutex_);
+  if (index_.contains(id)) return false;
+  discard(path);
+  return true;
 }
 
 }  // namespace editd::storage

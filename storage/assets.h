@@ -5,6 +5,7 @@
 #ifndef EDITD_STORAGE_ASSETS_H_
 #define EDITD_STORAGE_ASSETS_H_
 
+#include <functional>
 #include <mutex>
 #include <string>
 #include <string_view>
@@ -45,9 +46,12 @@ class Assets {
                                 Catalogue::Batch* batch);
   void Added(const std::vector<Adopted>& assets);
 
-  // Removes those of `ids` that were last touched before `before` (Unix seconds), records first. Returns the ids
-  // removed.
-  absl::StatusOr<std::vector<Id>> Remove(const std::vector<Id>& ids, int64_t before);
+  // Removes those of `ids` that were last touched before `before` (Unix seconds), records first; `discard` takes each
+  // file away. Returns the ids removed.
+  using Discard = std::function<void(const std::string& path)>;
+  absl::StatusOr<std::vector<Id>> Remove(const std::vector<Id>& ids, int64_t before, const Discard& discard);
+  // Takes away a file that no record names; false if `id` has a record by now.
+  bool RemoveUnknown(const Id& id, const std::string& path, const Discard& discard);
 
  private:
   // True if some asset has this size: the same content may be here already.

@@ -1,177 +1,119 @@
-// Garbage collection: mark and sweep.
+// Garbage collection: mark and sweep, beside the store's other work.
 //
-// Roots are versions: those that refs point at, those that a ref left within the reflog's window, inputs and outputs of
-// unfinished jobs, and young ones. A root keeps its manifest, so its tensors, so their packs, and its files. An
-// ancestor is not kept by its descendants: what is shared is shared by tensors, and the lineage stays as a tombstone.
-// Jobs keep assets: an unfinished one its files; a finished one its files as long as the version that it made lives (so
-// that it can be made again), and what it exported for the grace period, in which the client fetches it; exported
-// measurements as long as a version lives that they are of. Datasets keep theirs as long as they have a name. A job
-// that can be tried again keeps its checkpoint for a week. A pack goes only as a whole. Rows go first, in one batch,
-// then the files.
+// What may go is found on any thread, in a view of the store as it was at the start (marks.h). Meanwhile the store goes
+// on, so it notes what is touched: versions that a ref or a job points at or that are published, assets that a job or a
+// dataset names (Parts::touched). The sweep then runs on the core thread in short steps, each one batch, and leaves
+// alone what was touched, and what a touched version uses. So nothing that was needed at the start or has been needed
+// since goes; what became garbage meanwhile waits for the next collection.
+//
+// Order: versions become tombstones, then packs go (only as a whole) that no version uses, then assets, trees, orphans.
+// A crash between two steps leaves less garbage, and nothing wrong. Rows go first; a file is moved into incoming/ in
+// the step that takes its row, and removed there later by whoever asked, since that may take long. A start empties
+// incoming/.
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <map>
+#include <set>
 #include <unordered_map>
 #include <unordered_set>
 
 #include "storage/base/strings.h"
-#include "storage/measurements.h"
-#include "storage/parts.h"
-#include "storage/times.h"
+#include "storage/marks.h"
 
 namespace editd::storage {
 namespace {
 
-std::string Printed(absl::Time time) { return absl::FormatTime("%Y-%m-%d %H:%M", time, absl::LocalTimeZone()); }
+constexpr size_t kRowsOfAStep = 1000;  // Some milliseconds.
+constexpr size_t kFilesOfAStep = 200;
 
-class Marks {
+class Collection : public GarbageCollection {
  public:
-  Marks(const Parts& parts, absl::Duration grace)
-      : parts_(parts), before_(parts.Now() - absl::ToInt64Seconds(grace) + (grace == absl::ZeroDuration() ? 1 : 0)) {}
-
-  absl::Status MarkVersions() {
-    for (const editd::v1::Ref& ref : parts_.refs->List()) Keep(ref.version(), StrCat("ref ", ref.name()));
-    ASSIGN_OR_RETURN(const std::vector<editd::v1::RefMove> moves, parts_.refs->Log(""));
-    const absl::Time window = parts_.options.now() - parts_.options.reflog_window;
-    for (const editd::v1::RefMove& move : moves) {
-      if (move.from().empty() || ToTime(move.time()) < window) continue;
-      Keep(move.from(),
-           StrCat("ref ", move.name(), " pointed at it until ", Printed(ToTime(move.time())),
-                  ", and that can be undone until ", Printed(ToTime(move.time()) + parts_.options.reflog_window)));
-    }
-    RETURN_IF_ERROR(parts_.jobs->ForEach([this](const editd::v1::Job& job) {
-      if (!IsActive(job)) return absl::OkStatus();
-      for (const std::string& input : job.input_versions()) Keep(input, StrCat("job ", job.id(), " reads it"));
-      Keep(job.output_version(), StrCat("job ", job.id(), " made it"));
-      return absl::OkStatus();
-    }));
-    for (const Lineage::Node& node : parts_.lineage.nodes()) {
-      if (node.present && !node.tombstone && node.created >= before_) {
-        reasons_[node.id].push_back(
-            StrCat("it was made at ", Printed(absl::FromUnixSeconds(node.created)), ", so it is young"));
-      }
-    }
-    return absl::OkStatus();
+  Collection(Parts* parts, const GarbageOptions& options, StoreView view)
+      : parts_(*parts), options_(options), view_(std::move(view)) {
+    parts_.touched = &touched_;
+  }
+  ~Collection() override {
+    parts_.touched = nullptr;
+    RemoveFiles();
   }
 
-  absl::Status MarkContent() {
-    for (const Lineage::Node& node : parts_.lineage.nodes()) {
-      if (!node.present || node.tombstone || !Alive(node.id)) continue;
-      ASSIGN_OR_RETURN(const editd::v1::ManifestRow manifest, ReadManifest(parts_, node.id));
-      for (const editd::v1::ManifestTensor& tensor : manifest.tensors()) {
-        ASSIGN_OR_RETURN(const Id id, Id::FromBytes(tensor.id()));
-        tensors_.insert(id);
-      }
-      for (const editd::v1::FileEntry& file : manifest.files()) KeepAsset(file);
-    }
-    for (const editd::v1::Dataset& dataset : parts_.datasets->List()) {
-      for (const editd::v1::FileEntry& file : dataset.entries()) KeepAsset(file);
-    }
-    return parts_.jobs->ForEach([this](const editd::v1::Job& job) {
-      if (KeepsFiles(job)) {
-        for (const editd::v1::FileBinding& binding : job.files()) {
-          for (const editd::v1::FileEntry& file : binding.entries()) KeepAsset(file);
-        }
-      }
-      for (const editd::v1::FileEntry& file : job.exported()) {
-        if (KeepsExport(job, file)) KeepAsset(file);
-      }
-      return absl::OkStatus();
-    });
-  }
-
-  bool KeepsFiles(const editd::v1::Job& job) const {
-    const absl::StatusOr<Id> output = Id::FromHex(job.output_version());
-    return IsActiveOrYoung(job) || (output.ok() && Alive(*output));
-  }
-  // A measurement stays as long as a version that it is of.
-  bool KeepsExport(const editd::v1::Job& job, const editd::v1::FileEntry& file) const {
-    if (IsActiveOrYoung(job)) return true;
-    return file.name().starts_with(kMeasured) &&
-           std::any_of(job.input_versions().begin(), job.input_versions().end(), [this](const std::string& input) {
-             const absl::StatusOr<Id> version = Id::FromHex(input);
-             return version.ok() && Alive(*version);
-           });
-  }
-
-  // Why the job's checkpoint may go; empty: it is needed, or may be.
-  std::string WhyNoCheckpoint(const editd::v1::Job& job) const {
-    if (job.state() == editd::v1::JOB_STATE_SUCCEEDED) return "its job succeeded";
-    if (IsActiveOrYoung(job)) return "";
-    if (ToTime(job.ended()) < parts_.options.now() - parts_.options.reflog_window) return "its job ended long ago";
-    for (const std::string& input : job.input_versions()) {
-      const absl::StatusOr<Id> version = Id::FromHex(input);
-      if (version.ok() && !Alive(*version)) return "its job cannot be tried again: a version that it reads is gone";
-    }
-    return "";
-  }
-  bool Alive(const Id& version) const { return reasons_.contains(version); }
-  const std::vector<std::string>& Reasons(const Id& version) const { return reasons_.at(version); }
-  bool HasTensor(const Id& id) const { return tensors_.contains(id); }
-  bool HasAsset(const Id& id) const { return assets_.contains(id); }
-  // Unix seconds: what was made before may go.
-  int64_t before() const { return before_; }
-
- private:
-  bool IsActiveOrYoung(const editd::v1::Job& job) const { return IsActive(job) || job.ended().seconds() >= before_; }
-  void Keep(const std::string& version, std::string reason) {
-    const absl::StatusOr<Id> id = Id::FromHex(version);
-    if (id.ok()) reasons_[*id].push_back(std::move(reason));
-  }
-  void KeepAsset(const editd::v1::FileEntry& file) {
-    const absl::StatusOr<Id> id = Id::FromHex(file.asset());
-    if (id.ok()) assets_.insert(*id);
-  }
-
-  const Parts& parts_;
-  const int64_t before_;
-  std::unordered_map<Id, std::vector<std::string>> reasons_;
-  std::unordered_set<Id> tensors_, assets_;
-};
-
-class Collector {
- public:
-  Collector(Parts* parts, const GarbageOptions& options)
-      : parts_(*parts), options_(options), marks_(*parts, options.grace) {}
-
-  absl::StatusOr<std::vector<GarbageItem>> Run() {
-    RETURN_IF_ERROR(marks_.MarkVersions());
-    RETURN_IF_ERROR(marks_.MarkContent());
-    RETURN_IF_ERROR(FindVersions());
-    RETURN_IF_ERROR(FindPacks());
-    FindAssets();
-    ASSIGN_OR_RETURN(std::vector<GarbageItem> orphans, FindOrphans(parts_, options_.grace));
-    RETURN_IF_ERROR(FindCheckpoints());
-    if (!options_.dry_run) RETURN_IF_ERROR(Sweep(orphans));
-    items_.insert(items_.end(), orphans.begin(), orphans.end());
-    return items_;
-  }
-
- private:
-  absl::Status FindVersions() {
-    for (const Lineage::Node& node : parts_.lineage.nodes()) {
-      if (!node.present || node.tombstone || marks_.Alive(node.id)) continue;
+  absl::Status Find(const std::function<bool()>& stopped) override {
+    marks_.emplace(view_, options_.grace, stopped);
+    RETURN_IF_ERROR(marks_->MarkVersions());
+    RETURN_IF_ERROR(marks_->MarkContent());
+    for (const Lineage::Node& node : view_.versions) {
+      if (!node.present || node.tombstone || marks_->Alive(node.id)) continue;
       versions_.push_back(node.id);
       items_.push_back(
           {GarbageKind::kVersion, node.id.Hex(), 0, "no ref points at it, no job needs it; its lineage stays"});
-      ASSIGN_OR_RETURN(editd::v1::Version version, ReadVersion(parts_, node.id));
-      version.set_tombstone(true);
-      batch_.Put(Table::kVersions, node.id.view(), version);
-      batch_.Delete(Table::kManifests, node.id.view());
-      editd::v1::LineageRow row;
-      ASSIGN_OR_RETURN(const bool found, parts_.catalogue->Get(Table::kLineage, node.id.view(), &row));
-      if (!found) return absl::DataLossError(StrCat("version ", node.id.Hex(), " has no row in table lineage"));
-      row.set_tombstone(true);
-      batch_.Put(Table::kLineage, node.id.view(), row);
-      tombstones_.push_back(std::move(row));
-      const absl::StatusOr<Id> recipe = Id::FromHex(version.recipe().id());
-      if (!recipe.ok()) continue;
-      ASSIGN_OR_RETURN(const std::optional<std::string> made,
-                       parts_.catalogue->GetBytes(Table::kRecipes, recipe->view()));
-      if (made == std::string(node.id.view())) batch_.Delete(Table::kRecipes, recipe->view());
     }
+    RETURN_IF_ERROR(FindPacks());
+    for (const auto& [id, asset] : view_.assets) {
+      if (marks_->HasAsset(id) || asset.touched >= marks_->before()) continue;
+      assets_.push_back(id);
+      items_.push_back({GarbageKind::kAsset, id.Hex(), asset.size, "no version and no job needs it"});
+    }
+    if (!assets_.empty()) RETURN_IF_ERROR(FindTrees());
+    RETURN_IF_ERROR(FindOrphanFiles());
+    RETURN_IF_ERROR(view_.layout->ForEachCheckpoint([this](uint64_t id, uint64_t bytes, int64_t) {
+      const absl::StatusOr<editd::v1::Job> job = view_.jobs->Get(id);
+      const std::string reason = job.ok() ? marks_->WhyNoCheckpoint(*job) : "there is no such job";
+      if (reason.empty()) return;
+      checkpoints_.push_back(id);
+      items_.push_back({GarbageKind::kCheckpoint, StrCat(id), bytes, reason});
+    }));
+    view_.snapshot.reset();
     return absl::OkStatus();
   }
+
+  absl::StatusOr<bool> Sweep() override {
+    RETURN_IF_ERROR(NoteTouched());
+    if (next_ < versions_.size()) {
+      RETURN_IF_ERROR(SweepVersions());
+    } else if (next_ < versions_.size() + packs_.size()) {
+      RETURN_IF_ERROR(SweepPacks());
+    } else if (!assets_.empty()) {
+      RETURN_IF_ERROR(SweepAssets());
+    } else if (!gone_.empty()) {
+      RETURN_IF_ERROR(SweepTrees());
+    } else if (!orphans_.empty()) {
+      SweepOrphans();
+    } else {
+      for (const uint64_t id : checkpoints_) {
+        const absl::StatusOr<editd::v1::Job> job = parts_.jobs->Get(id);
+        if (job.ok() && IsActive(*job)) {
+          Stays(GarbageKind::kCheckpoint, StrCat(id));  // It is tried again.
+        } else {
+          Discard(parts_.layout->CheckpointPath(id));
+        }
+      }
+      checkpoints_.clear();
+      return true;
+    }
+    return false;
+  }
+
+  void RemoveFiles() override {
+    for (const std::string& path : discarded_) ::unlink(path.c_str());
+    discarded_.clear();
+  }
+
+  std::vector<GarbageItem> Items() const override {
+    std::vector<GarbageItem> items;
+    for (const GarbageItem& item : items_) {
+      if (!kept_.contains({item.kind, item.id})) items.push_back(item);
+    }
+    return items;
+  }
+
+ private:
+  struct Orphan {
+    bool pack;
+    Id id;
+    std::string below;  // The state directory.
+  };
 
   absl::Status FindPacks() {
     struct Use {
@@ -179,22 +121,25 @@ class Collector {
       std::vector<Id> rows;
     };
     std::unordered_map<Id, Use> uses;
-    RETURN_IF_ERROR(parts_.catalogue->Scan(Table::kTensors, "", "",
-                                           [&](std::string_view key, std::string_view value) -> absl::StatusOr<bool> {
-                                             editd::v1::TensorRow row;
-                                             RETURN_IF_ERROR(ParseRow(Table::kTensors, key, value, &row));
-                                             ASSIGN_OR_RETURN(const Id id, Id::FromBytes(key));
-                                             ASSIGN_OR_RETURN(const Id pack, Id::FromBytes(row.pack()));
-                                             Use& use = uses[pack];
-                                             use.rows.push_back(id);
-                                             if (!marks_.HasTensor(id)) return true;
-                                             use.live_bytes += row.size();
-                                             ++use.live;
-                                             return true;
-                                           }));
-    for (const auto& [id, pack] : parts_.packs) {
-      const Use& use = uses[id];
-      if (use.live == pack.tensor_count() || pack.created() >= marks_.before()) continue;
+    RETURN_IF_ERROR(view_.catalogue->Scan(
+        Table::kTensors, "", "",
+        [&](std::string_view key, std::string_view value) -> absl::StatusOr<bool> {
+          editd::v1::TensorRow row;
+          RETURN_IF_ERROR(ParseRow(Table::kTensors, key, value, &row));
+          ASSIGN_OR_RETURN(const Id id, Id::FromBytes(key));
+          ASSIGN_OR_RETURN(const Id pack, Id::FromBytes(row.pack()));
+          Use& use = uses[pack];
+          use.rows.push_back(id);
+          if (!marks_->HasTensor(id)) return true;
+          use.live_bytes += row.size();
+          ++use.live;
+          return true;
+        },
+        view_.snapshot.get()));
+    for (const auto& [id, pack] : view_.packs) {
+      RETURN_IF_ERROR(marks_->CheckStop());
+      Use& use = uses[id];
+      if (use.live == pack.tensor_count() || pack.created() >= marks_->before()) continue;
       if (use.live > 0) {
         const uint64_t dead = pack.data_size() - std::min(pack.data_size(), use.live_bytes);
         items_.push_back({GarbageKind::kPack, id.Hex(), dead,
@@ -202,175 +147,202 @@ class Collector {
                           true});
         continue;
       }
-      packs_.push_back(id);
+      packs_.emplace_back(id, std::move(use.rows));
       items_.push_back({GarbageKind::kPack, id.Hex(), pack.file_size(), "no version uses a tensor of it"});
-      batch_.Delete(Table::kPacks, id.view());
-      for (const Id& tensor : use.rows) batch_.Delete(Table::kTensors, tensor.view());
     }
-    return absl::OkStatus();
-  }
-
-  void FindAssets() {
-    for (const auto& [id, asset] : parts_.assets->List()) {
-      if (marks_.HasAsset(id) || asset.touched >= marks_.before()) continue;
-      assets_.push_back(id);
-      items_.push_back({GarbageKind::kAsset, id.Hex(), asset.size, "no version and no job needs it"});
-    }
-  }
-
-  absl::Status FindCheckpoints() {
-    return parts_.layout->ForEachCheckpoint([this](uint64_t id, uint64_t bytes, int64_t) {
-      const absl::StatusOr<editd::v1::Job> job = parts_.jobs->Get(id);
-      const std::string reason = job.ok() ? marks_.WhyNoCheckpoint(*job) : "there is no such job";
-      if (reason.empty()) return;
-      checkpoints_.push_back(id);
-      items_.push_back({GarbageKind::kCheckpoint, StrCat(id), bytes, reason});
-    });
-  }
-
-  absl::Status Sweep(const std::vector<GarbageItem>& orphans) {
-    for (const uint64_t job : checkpoints_) ::unlink(parts_.layout->CheckpointPath(job).c_str());
-    if (!batch_.empty()) RETURN_IF_ERROR(parts_.catalogue->Write(batch_, Catalogue::Durability::kSynced));
-    for (size_t i = 0; i < versions_.size(); ++i) parts_.lineage.Put(versions_[i], tombstones_[i]);
-    for (const Id& id : packs_) {
-      parts_.packs.erase(id);
-      ::unlink(parts_.layout->PackPath(id).c_str());  // If it fails, the file is an orphan from now on.
-    }
-    ASSIGN_OR_RETURN(const std::vector<Id> removed, parts_.assets->Remove(assets_, marks_.before()));
-    // What was put again meanwhile stays.
-    const std::unordered_set<Id> gone(removed.begin(), removed.end());
-    std::erase_if(items_, [&](const GarbageItem& item) {
-      return item.kind == GarbageKind::kAsset && !gone.contains(Id::FromHex(item.id).value_or(Id{}));
-    });
-    RETURN_IF_ERROR(DropTrees(gone));
-    for (const GarbageItem& orphan : orphans) ::unlink(StrCat(parts_.layout->directory(), "/", orphan.id).c_str());
     return absl::OkStatus();
   }
 
   // A tree is of no use when a file of it is gone.
-  absl::Status DropTrees(const std::unordered_set<Id>& gone) {
-    if (gone.empty()) return absl::OkStatus();
+  absl::Status FindTrees() {
+    const std::unordered_set<Id> candidates(assets_.begin(), assets_.end());
+    return view_.catalogue->Scan(
+        Table::kTrees, "", "",
+        [&](std::string_view key, std::string_view value) -> absl::StatusOr<bool> {
+          editd::v1::TreeRow row;
+          RETURN_IF_ERROR(ParseRow(Table::kTrees, key, value, &row));
+          for (const editd::v1::FileEntry& entry : row.entries()) {
+            const Id asset = Id::FromHex(entry.asset()).value_or(Id{});
+            if (candidates.contains(asset)) trees_.emplace(asset, std::string(key));
+          }
+          return true;
+        },
+        view_.snapshot.get());
+  }
+
+  absl::Status FindOrphanFiles() {
+    return view_.layout->ForEachFile(
+        [&](bool pack, const Id& id, const std::string& path, uint64_t bytes, int64_t time) -> absl::Status {
+          RETURN_IF_ERROR(marks_->CheckStop());
+          const bool named = pack ? view_.packs.contains(id) : view_.assets.contains(id);
+          if (named || time >= marks_->before()) return absl::OkStatus();
+          orphans_.push_back({pack, id, path.substr(view_.layout->directory().size() + 1)});
+          items_.push_back({GarbageKind::kOrphan, orphans_.back().below, bytes, "no record names it"});
+          return absl::OkStatus();
+        });
+  }
+
+  // --- on the core thread -------------------------------------------------------------------------------------------
+
+  // What a version that was touched since the last step uses, stays.
+  absl::Status NoteTouched() {
+    for (const Id& id : touched_.versions) {
+      kept_versions_.insert(id);
+      editd::v1::ManifestRow manifest;
+      ASSIGN_OR_RETURN(const bool found, parts_.catalogue->Get(Table::kManifests, id.view(), &manifest));
+      if (!found) continue;
+      for (const editd::v1::ManifestTensor& tensor : manifest.tensors()) {
+        editd::v1::TensorRow row;
+        ASSIGN_OR_RETURN(const bool known, parts_.catalogue->Get(Table::kTensors, tensor.id(), &row));
+        if (!known) continue;
+        ASSIGN_OR_RETURN(const Id pack, Id::FromBytes(row.pack()));
+        kept_packs_.insert(pack);
+      }
+      for (const editd::v1::FileEntry& file : manifest.files()) {
+        touched_.assets.insert(Id::FromHex(file.asset()).value_or(Id{}));
+      }
+    }
+    touched_.versions.clear();
+    return absl::OkStatus();
+  }
+
+  absl::Status SweepVersions() {
     Catalogue::Batch batch;
-    RETURN_IF_ERROR(parts_.catalogue->Scan(Table::kTrees, "", "",
-                                           [&](std::string_view key, std::string_view value) -> absl::StatusOr<bool> {
-                                             editd::v1::TreeRow row;
-                                             RETURN_IF_ERROR(ParseRow(Table::kTrees, key, value, &row));
-                                             for (const editd::v1::FileEntry& entry : row.entries()) {
-                                               if (gone.contains(Id::FromHex(entry.asset()).value_or(Id{}))) {
-                                                 batch.Delete(Table::kTrees, key);
-                                                 break;
-                                               }
-                                             }
-                                             return true;
-                                           }));
+    std::vector<std::pair<Id, editd::v1::LineageRow>> tombstones;
+    for (size_t rows = 0; rows < kRowsOfAStep && next_ < versions_.size(); rows += 3, ++next_) {
+      const Id& id = versions_[next_];
+      if (kept_versions_.contains(id)) {
+        Stays(GarbageKind::kVersion, id.Hex());
+        continue;
+      }
+      ASSIGN_OR_RETURN(editd::v1::Version version, ReadVersion(parts_, id));
+      version.set_tombstone(true);
+      batch.Put(Table::kVersions, id.view(), version);
+      batch.Delete(Table::kManifests, id.view());
+      editd::v1::LineageRow row;
+      ASSIGN_OR_RETURN(const bool found, parts_.catalogue->Get(Table::kLineage, id.view(), &row));
+      if (!found) return absl::DataLossError(StrCat("version ", id.Hex(), " has no row in table lineage"));
+      row.set_tombstone(true);
+      batch.Put(Table::kLineage, id.view(), row);
+      tombstones.emplace_back(id, std::move(row));
+      const absl::StatusOr<Id> recipe = Id::FromHex(version.recipe().id());
+      if (!recipe.ok()) continue;
+      ASSIGN_OR_RETURN(const std::optional<std::string> made,
+                       parts_.catalogue->GetBytes(Table::kRecipes, recipe->view()));
+      if (made == std::string(id.view())) batch.Delete(Table::kRecipes, recipe->view());
+    }
+    if (batch.empty()) return absl::OkStatus();
+    RETURN_IF_ERROR(parts_.catalogue->Write(batch, Catalogue::Durability::kSynced));
+    for (const auto& [id, row] : tombstones) parts_.lineage.Put(id, row);
+    return absl::OkStatus();
+  }
+
+  absl::Status SweepPacks() {
+    Catalogue::Batch batch;
+    std::vector<Id> swept;
+    for (size_t rows = 0; rows < kRowsOfAStep && next_ < versions_.size() + packs_.size(); ++next_) {
+      const auto& [id, tensors] = packs_[next_ - versions_.size()];
+      if (kept_packs_.contains(id)) {
+        Stays(GarbageKind::kPack, id.Hex());
+        continue;
+      }
+      batch.Delete(Table::kPacks, id.view());
+      for (const Id& tensor : tensors) batch.Delete(Table::kTensors, tensor.view());
+      rows += 1 + tensors.size();
+      swept.push_back(id);
+    }
+    if (batch.empty()) return absl::OkStatus();
+    RETURN_IF_ERROR(parts_.catalogue->Write(batch, Catalogue::Durability::kSynced));
+    for (const Id& id : swept) {
+      parts_.packs.erase(id);
+      Discard(parts_.layout->PackPath(id));
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status SweepAssets() {
+    std::vector<Id> step;
+    while (step.size() < kFilesOfAStep && !assets_.empty()) {
+      step.push_back(assets_.back());
+      assets_.pop_back();
+      if (!touched_.assets.contains(step.back())) continue;
+      Stays(GarbageKind::kAsset, step.back().Hex());
+      step.pop_back();
+    }
+    ASSIGN_OR_RETURN(const std::vector<Id> removed,
+                     parts_.assets->Remove(step, marks_->before(), [this](const std::string& path) { Discard(path); }));
+    // What was put again meanwhile stays.
+    const std::unordered_set<Id> gone(removed.begin(), removed.end());
+    for (const Id& id : step) {
+      if (!gone.contains(id)) Stays(GarbageKind::kAsset, id.Hex());
+    }
+    gone_.insert(gone_.end(), removed.begin(), removed.end());
+    return absl::OkStatus();
+  }
+
+  absl::Status SweepTrees() {
+    Catalogue::Batch batch;
+    for (const Id& asset : gone_) {
+      const auto [begin, end] = trees_.equal_range(asset);
+      for (auto tree = begin; tree != end; ++tree) batch.Delete(Table::kTrees, tree->second);
+    }
+    gone_.clear();
     return batch.empty() ? absl::OkStatus() : parts_.catalogue->Write(batch, Catalogue::Durability::kBuffered);
   }
 
-  Parts& parts_;
-  const GarbageOptions options_;
-  Marks marks_;
-  Catalogue::Batch batch_;
-  std::vector<GarbageItem> items_;
-  std::vector<Id> versions_, packs_, assets_;
-  std::vector<uint64_t> checkpoints_;
-  std::vector<editd::v1::LineageRow> tombstones_;  // As versions_.
-};
-
-std::string Short(const Id& id) { return id.Hex().substr(0, 12); }
-
-// One line for each reason of each live version whose manifest `use` recognises (it returns what to say of the use).
-absl::Status ThroughVersions(const Parts& parts, const Marks& marks,
-                             const std::function<absl::StatusOr<std::string>(const editd::v1::ManifestRow&)>& use,
-                             std::vector<std::string>* reasons) {
-  for (const Lineage::Node& node : parts.lineage.nodes()) {
-    if (!node.present || node.tombstone || !marks.Alive(node.id)) continue;
-    ASSIGN_OR_RETURN(const editd::v1::ManifestRow manifest, ReadManifest(parts, node.id));
-    ASSIGN_OR_RETURN(const std::string what, use(manifest));
-    if (what.empty()) continue;
-    for (const std::string& reason : marks.Reasons(node.id)) {
-      reasons->push_back(StrCat(reason, " -> version ", Short(node.id), " -> ", what));
-    }
-  }
-  return absl::OkStatus();
-}
-
-absl::Status ExplainPack(const Parts& parts, const Marks& marks, const Id& pack, std::vector<std::string>* reasons) {
-  const auto use = [&](const editd::v1::ManifestRow& manifest) -> absl::StatusOr<std::string> {
-    std::string first;
-    size_t count = 0;
-    for (const editd::v1::ManifestTensor& tensor : manifest.tensors()) {
-      editd::v1::TensorRow row;
-      ASSIGN_OR_RETURN(const bool found, parts.catalogue->Get(Table::kTensors, tensor.id(), &row));
-      if (!found || row.pack() != pack.view()) continue;
-      if (count++ == 0) first = tensor.name();
-    }
-    if (count == 0) return std::string();
-    return count == 1 ? StrCat("tensor ", first) : StrCat("tensor ", first, " and ", count - 1, " more");
-  };
-  RETURN_IF_ERROR(ThroughVersions(parts, marks, use, reasons));
-  if (parts.packs.at(pack).created() >= marks.before()) reasons->push_back("it was written a short time ago");
-  return absl::OkStatus();
-}
-
-absl::Status ExplainAsset(const Parts& parts, const Marks& marks, const Id& asset, const Assets::Entry& entry,
-                          std::vector<std::string>* reasons) {
-  const std::string hex = asset.Hex();
-  const auto use = [&](const editd::v1::ManifestRow& manifest) -> absl::StatusOr<std::string> {
-    for (const editd::v1::FileEntry& file : manifest.files()) {
-      if (file.asset() == hex) return StrCat("file ", file.name());
-    }
-    return std::string();
-  };
-  RETURN_IF_ERROR(ThroughVersions(parts, marks, use, reasons));
-  for (const editd::v1::Dataset& dataset : parts.datasets->List()) {
-    for (const editd::v1::FileEntry& file : dataset.entries()) {
-      if (file.asset() != hex) continue;
-      reasons->push_back(
-          StrCat("dataset ", dataset.name(), file.name().empty() ? "" : StrCat(" -> file ", file.name())));
-    }
-  }
-  RETURN_IF_ERROR(parts.jobs->ForEach([&](const editd::v1::Job& job) {
-    for (const editd::v1::FileBinding& binding : job.files()) {
-      for (const editd::v1::FileEntry& file : binding.entries()) {
-        if (file.asset() == hex && marks.KeepsFiles(job))
-          reasons->push_back(StrCat("job ", job.id(), " -> its file ", binding.path()));
+  void SweepOrphans() {
+    for (size_t files = 0; files < kFilesOfAStep && !orphans_.empty(); ++files) {
+      const Orphan orphan = std::move(orphans_.back());
+      orphans_.pop_back();
+      const std::string path = StrCat(parts_.layout->directory(), "/", orphan.below);
+      const auto discard = [this](const std::string& file) { Discard(file); };
+      // Another thread may put the same asset at this moment.
+      const bool named =
+          orphan.pack ? parts_.packs.contains(orphan.id) : !parts_.assets->RemoveUnknown(orphan.id, path, discard);
+      if (named) {
+        Stays(GarbageKind::kOrphan, orphan.below);
+      } else if (orphan.pack) {
+        Discard(path);
       }
     }
-    for (const editd::v1::FileEntry& file : job.exported()) {
-      if (file.asset() == hex && marks.KeepsExport(job, file))
-        reasons->push_back(StrCat("job ", job.id(), " exported it as ", file.name()));
-    }
-    return absl::OkStatus();
-  }));
-  if (entry.touched >= marks.before()) reasons->push_back("it was put a short time ago");
-  return absl::OkStatus();
-}
+  }
+
+  // If it fails, the file is an orphan from now on.
+  void Discard(const std::string& path) {
+    std::string to = parts_.layout->NewIncomingPath();
+    if (::rename(path.c_str(), to.c_str()) == 0) discarded_.push_back(std::move(to));
+  }
+  void Stays(GarbageKind kind, const std::string& id) { kept_.emplace(kind, id); }
+
+  Parts& parts_;  // Only on the core thread.
+  const GarbageOptions options_;
+  StoreView view_;
+  std::optional<Marks> marks_;
+  std::vector<GarbageItem> items_;
+  std::vector<Id> versions_;
+  std::vector<std::pair<Id, std::vector<Id>>> packs_;  // With their tensors.
+  std::vector<Id> assets_;
+  std::multimap<Id, std::string> trees_;  // By an asset in it: the tree's key.
+  std::vector<Orphan> orphans_;
+  std::vector<uint64_t> checkpoints_;
+
+  // Of the sweep.
+  Touched touched_;
+  std::unordered_set<Id> kept_versions_, kept_packs_;
+  std::set<std::pair<GarbageKind, std::string>> kept_;  // That were found, and stay after all.
+  size_t next_ = 0;                                     // In versions_, then packs_.
+  std::vector<Id> gone_;                                // Assets whose trees are to go.
+  std::vector<std::string> discarded_;
+};
 
 }  // namespace
 
-absl::StatusOr<std::vector<GarbageItem>> CollectGarbageOf(Parts* parts, const GarbageOptions& options) {
-  return Collector(parts, options).Run();
-}
-
-absl::StatusOr<std::vector<std::string>> ExplainAlive(const Parts& parts, std::string_view name) {
-  std::vector<std::string> reasons;
-  Marks marks(parts, GarbageOptions().grace);
-  RETURN_IF_ERROR(marks.MarkVersions());
-  const absl::StatusOr<Id> version = ResolveName(parts, name);
-  if (version.ok()) {
-    if (marks.Alive(*version)) reasons = marks.Reasons(*version);
-    return reasons;
+absl::StatusOr<std::unique_ptr<GarbageCollection>> MakeCollection(Parts* parts, const GarbageOptions& options) {
+  if (parts->touched != nullptr) {
+    return absl::FailedPreconditionError("garbage is being collected already; wait until that has ended");
   }
-  const absl::StatusOr<Id> id = Id::FromHex(name);
-  if (!id.ok()) return version.status();
-  if (parts.packs.contains(*id)) {
-    RETURN_IF_ERROR(ExplainPack(parts, marks, *id, &reasons));
-    return reasons;
-  }
-  const std::optional<Assets::Entry> asset = parts.assets->Find(*id);
-  if (!asset.has_value()) return absl::NotFoundError(StrCat("no version, pack or asset ", name));
-  RETURN_IF_ERROR(ExplainAsset(parts, marks, *id, *asset, &reasons));
-  return reasons;
+  ASSIGN_OR_RETURN(StoreView view, StoreView::Take(*parts));
+  return std::make_unique<Collection>(parts, options, std::move(view));
 }
 
 absl::StatusOr<std::vector<GarbageItem>> FindOrphans(const Parts& parts, absl::Duration grace) {

@@ -62,6 +62,58 @@ TEST_F(GarbageTest, ACheckpointStaysAsLongAsItsJobCanBeTriedAgain) {
   EXPECT_TRUE(absl::IsNotFound(store().OpenCheckpoint(2).status()));
 }
 
+// Between the look and the sweep the store goes on; what is used then stays, with all that it uses.
+TEST_F(GarbageTest, WhatIsUsedWhileACollectionGoesOnStays) {
+  const Id tagged = Publish({{{"a", "tagged"}}, {{"config.json", "1"}}, {}, "1"});
+  const Id read = Publish({{{"a", "read by a job"}}, {{"config.json", "2"}}, {}, "2"});
+  const Id rest = Publish({{{"a", "rest"}, {"b", "shared"}}, {{"config.json", "3"}}, {}, "3"});
+  ASSERT_OK_AND_ASSIGN(const Store::Asset named, store().PutAssetBytes("named by a dataset", ""));
+  ASSERT_OK_AND_ASSIGN(const Store::Asset unnamed, store().PutAssetBytes("named by nothing", ""));
+  ASSERT_OK(WriteFileAtomically(path() + "/packs/orphan", "x"));
+  now_ += kLong;
+  ASSERT_OK_AND_ASSIGN(std::unique_ptr<GarbageCollection> collection, store().StartGarbageCollection({}));
+  EXPECT_THAT(store().StartGarbageCollection({}),
+              StatusIs(absl::StatusCode::kFailedPrecondition, HasSubstr("collected already")));
+  ASSERT_OK(collection->Find(nullptr));
+  EXPECT_THAT(collection->Items(), SizeIs(3 + 3 + 5 + 1));  // Versions, packs, assets, the orphan.
+  // Meanwhile: a ref, a job, a dataset, and a version that shares a tensor with one that goes.
+  ASSERT_OK(store().MoveRef("kept", Id{}, tagged, {}));
+  editd::v1::Job job;
+  job.set_id(9);
+  job.set_state(editd::v1::JOB_STATE_PENDING);
+  job.add_input_versions(read.Hex());
+  ASSERT_OK(store().PutJob(job));
+  editd::v1::Dataset dataset;
+  dataset.set_name("named");
+  dataset.add_entries()->set_asset(named.id.Hex());
+  ASSERT_OK(store().AddDataset(dataset, "anna"));
+  const Id sharing = Publish({{{"b", "shared"}}, {{"config.json", "4"}}, {}, "4"}, "sharing");
+  for (bool done = false; !done;) {
+    ASSERT_OK_AND_ASSIGN(done, collection->Sweep());
+  }
+  collection->RemoveFiles();
+  // The version "rest" and its file go, an asset that nothing names, the orphan; its pack is still used.
+  EXPECT_THAT(Kinds(collection->Items()), UnorderedElementsAre(GarbageKind::kVersion, GarbageKind::kAsset,
+                                                               GarbageKind::kAsset, GarbageKind::kOrphan));
+  collection.reset();
+  for (const Id& id : {tagged, read, sharing}) EXPECT_OK(store().GetVersion(id, true));
+  EXPECT_TRUE(store().GetVersion(rest, false)->tombstone());
+  EXPECT_TRUE(store().HasAsset(named.id));
+  EXPECT_FALSE(store().HasAsset(unnamed.id));
+  EXPECT_THAT(Verify(), IsEmpty());
+  EXPECT_THAT(Files("incoming"), IsEmpty());
+}
+
+TEST_F(GarbageTest, ACollectionThatIsStoppedTakesNothing) {
+  Publish({{{"a", "1"}}, {}, {}, "1"});
+  now_ += kLong;
+  {
+    ASSERT_OK_AND_ASSIGN(std::unique_ptr<GarbageCollection> collection, store().StartGarbageCollection({}));
+    EXPECT_TRUE(absl::IsCancelled(collection->Find([] { return true; })));
+  }
+  EXPECT_THAT(Kinds(Collect()), UnorderedElementsAre(GarbageKind::kVersion, GarbageKind::kPack));
+}
+
 TEST_F(GarbageTest, WhatNoRefReachesGoesAndItsLineageStays) {
   const Id base = Publish({{{"a", std::string(5000, 'a')}}, {{"config.json", "base"}}, {}, "1"});
   const Id child = Publish({{{"a", "other"}}, {{"config.json", "child"}}, {base}, "2"}, "smol");

@@ -51,6 +51,8 @@ class Publisher {
     parts_.assets->Added(adopted_);
     if (new_pack_.has_value()) parts_.packs[request_.pack] = *new_pack_;
     if (lineage_.has_value()) parts_.lineage.Put(published_.version, *lineage_);
+    parts_.Touch(request_.job);
+    if (!published_.version.empty()) parts_.TouchVersion(published_.version);
     if (ref_.has_value()) parts_.refs->Apply(*ref_);
     if (request_.job.id() != 0) parts_.jobs->Added(request_.job);
     return published_;

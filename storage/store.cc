@@ -49,9 +49,31 @@ absl::Status LoadPacks(Parts* parts) {
 
 }  // namespace
 
-absl::StatusOr<editd::v1::Version> ReadVersion(const Parts& parts, const Id& id) {
+namespace {
+absl::Status Collected(const Id& id) {
+  return absl::FailedPreconditionError(
+      StrCat("version ", id.Hex(), " was garbage-collected: only its lineage is left; make it again from its recipe"));
+}
+}  // namespace
+
+void Parts::Touch(const editd::v1::FileEntry& file) {
+  if (touched == nullptr) return;
+  if (const absl::StatusOr<Id> asset = Id::FromHex(file.asset()); asset.ok()) touched->assets.insert(*asset);
+}
+
+void Parts::Touch(const editd::v1::Job& job) {
+  if (touched == nullptr) return;
+  for (const std::string& input : job.input_versions()) TouchVersion(Id::FromHex(input).value_or(Id{}));
+  TouchVersion(Id::FromHex(job.output_version()).value_or(Id{}));
+  for (const editd::v1::FileBinding& binding : job.files()) {
+    for (const editd::v1::FileEntry& file : binding.entries()) Touch(file);
+  }
+  for (const editd::v1::FileEntry& file : job.exported()) Touch(file);
+}
+
+absl::StatusOr<editd::v1::Version> ReadVersion(const Parts& parts, const Id& id, const Catalogue::Snapshot* snapshot) {
   editd::v1::Version version;
-  ASSIGN_OR_RETURN(const bool found, parts.catalogue->Get(Table::kVersions, id.view(), &version));
+  ASSIGN_OR_RETURN(const bool found, parts.catalogue->Get(Table::kVersions, id.view(), &version, snapshot));
   if (!found) return absl::NotFoundError(StrCat("no version ", id.Hex()));
   return version;
 }
@@ -62,8 +84,7 @@ absl::StatusOr<editd::v1::ManifestRow> ReadManifest(const Parts& parts, const Id
   ASSIGN_OR_RETURN(const bool found, parts.catalogue->Get(Table::kManifests, id.view(), &manifest, snapshot));
   if (found) return manifest;
   if (parts.lineage.Find(id) == nullptr) return absl::NotFoundError(StrCat("no version ", id.Hex()));
-  return absl::FailedPreconditionError(
-      StrCat("version ", id.Hex(), " was garbage-collected: only its lineage is left; make it again from its recipe"));
+  return Collected(id);
 }
 
 absl::StatusOr<Id> ResolveName(const Parts& parts, std::string_view name) {
@@ -146,6 +167,7 @@ absl::StatusOr<editd::v1::Ref> Store::MoveRef(std::string_view name, std::option
                    parts_->refs->Prepare(name, expected, next, cause, parts_->options.now(), &batch));
   RETURN_IF_ERROR(parts_->catalogue->Write(batch, Catalogue::Durability::kSynced));
   parts_->refs->Apply(ref);
+  parts_->TouchVersion(next);
   return ref;
 }
 
@@ -158,12 +180,20 @@ std::vector<editd::v1::RefMove> Store::Reflog(std::string_view name) const {
 // ---------------------------------------------------------------------------------------------------------
 
 absl::StatusOr<editd::v1::Version> Store::GetVersion(const Id& id, bool with_tensors) const {
-  ASSIGN_OR_RETURN(editd::v1::Version version, ReadVersion(*parts_, id));
+  ASSIGN_OR_RETURN(editd::v1::Version version, ReadVersion(id, with_tensors));
   for (const editd::v1::Ref& ref : parts_->refs->List()) {
     if (ref.version() == version.id()) version.add_refs(ref.name());
   }
-  if (!with_tensors) return version;
-  ASSIGN_OR_RETURN(const editd::v1::ManifestRow manifest, ReadManifest(*parts_, id));
+  return version;
+}
+
+absl::StatusOr<editd::v1::Version> Store::ReadVersion(const Id& id, bool with_tensors) const {
+  if (!with_tensors) return storage::ReadVersion(*parts_, id);
+  ASSIGN_OR_RETURN(const std::unique_ptr<Catalogue::Snapshot> snapshot, parts_->catalogue->TakeSnapshot());
+  ASSIGN_OR_RETURN(editd::v1::Version version, storage::ReadVersion(*parts_, id, snapshot.get()));
+  editd::v1::ManifestRow manifest;
+  ASSIGN_OR_RETURN(const bool whole, parts_->catalogue->Get(Table::kManifests, id.view(), &manifest, snapshot.get()));
+  if (!whole) return Collected(id);
   *version.mutable_files() = manifest.files();
   for (const editd::v1::ManifestTensor& entry : manifest.tensors()) {
     editd::v1::Tensor* tensor = version.add_tensors();
@@ -175,7 +205,7 @@ absl::StatusOr<editd::v1::Version> Store::GetVersion(const Id& id, bool with_ten
                      inherited ? Id::FromBytes(manifest.since(static_cast<int>(entry.since()) - 1)) : id);
     tensor->set_since(since.Hex());
     editd::v1::TensorRow row;
-    ASSIGN_OR_RETURN(const bool found, parts_->catalogue->Get(Table::kTensors, entry.id(), &row));
+    ASSIGN_OR_RETURN(const bool found, parts_->catalogue->Get(Table::kTensors, entry.id(), &row, snapshot.get()));
     if (!found)
       return absl::DataLossError(StrCat("version ", id.Hex(), ": tensor \"", entry.name(), "\" is not in the store"));
     ASSIGN_OR_RETURN(const Id pack, Id::FromBytes(row.pack()));
@@ -277,6 +307,7 @@ absl::StatusOr<editd::v1::Dataset> Store::AddDataset(editd::v1::Dataset dataset,
   }
   *dataset.mutable_added() = ToTimestamp(parts_->options.now());
   dataset.set_user(std::string(user));
+  for (const editd::v1::FileEntry& entry : dataset.entries()) parts_->Touch(entry);
   return parts_->datasets->Add(dataset);
 }
 
@@ -335,6 +366,7 @@ absl::Status Store::PutJob(const editd::v1::Job& job, std::span<const editd::v1:
   parts_->jobs->Put(job, events, &batch);
   RETURN_IF_ERROR(parts_->catalogue->Write(batch, Catalogue::Durability::kSynced));
   parts_->jobs->Added(job);
+  parts_->Touch(job);
   return absl::OkStatus();
 }
 
@@ -395,8 +427,18 @@ std::optional<editd::v1::Plugin> Store::FindPlugin(const Id& hash) const {
 // --- upkeep
 // -----------------------------------------------------------------------------------------------------------
 
+absl::StatusOr<std::unique_ptr<GarbageCollection>> Store::StartGarbageCollection(const GarbageOptions& options) {
+  return MakeCollection(parts_.get(), options);
+}
+
 absl::StatusOr<std::vector<GarbageItem>> Store::CollectGarbage(const GarbageOptions& options) {
-  return CollectGarbageOf(parts_.get(), options);
+  ASSIGN_OR_RETURN(const std::unique_ptr<GarbageCollection> collection, StartGarbageCollection(options));
+  RETURN_IF_ERROR(collection->Find(nullptr));
+  for (bool done = options.dry_run; !done;) {
+    ASSIGN_OR_RETURN(done, collection->Sweep());
+  }
+  collection->RemoveFiles();
+  return collection->Items();
 }
 
 absl::StatusOr<std::vector<std::string>> Store::WhyAlive(std::string_view name) const {

@@ -12,8 +12,8 @@
 // batch makes it known. A crash leaves at worst a file that no record names; the sweep takes it. (storage/FORMAT.md)
 //
 // Thread-compatible: the daemon's core thread owns the one instance. Exceptions, callable from any thread at any time:
-// PutAsset, PutAssetBytes, OpenAsset, OpenPack, CreateStaging, RemoveStaging, the checkpoints', and a Verification once
-// made.
+// PutAsset, PutAssetBytes, OpenAsset, OpenPack, ReadVersion, CreateStaging, RemoveStaging, the checkpoints', and a
+// Verification once made; of a GarbageCollection what its comment says.
 //
 // Ids in protobuf messages are 64 hex digits. Messages named here are those of proto/editd/v1.
 #ifndef EDITD_STORAGE_STORE_H_
@@ -134,6 +134,22 @@ struct StoreStats {
   uint64_t rows_read = 0;      // Of the catalogue, since the store was opened.
 };
 
+// A collection of garbage, beside the store's other work: Find and RemoveFiles take long and run on any thread, one
+// call at a time; all else, making and destroying it included, is the core thread's, and short. What is used while it
+// goes on stays.
+class GarbageCollection {
+ public:
+  virtual ~GarbageCollection() = default;
+  // Finds what may go; CANCELLED once `stopped` (which may be null) returns true.
+  virtual absl::Status Find(const std::function<bool()>& stopped) = 0;
+  // One step of taking it out of the store; true once all is done.
+  virtual absl::StatusOr<bool> Sweep() = 0;
+  // Removes the files of what was swept.
+  virtual void RemoveFiles() = 0;
+  // What was found, without what turned out to be needed.
+  virtual std::vector<GarbageItem> Items() const = 0;
+};
+
 // How far a verification is; `finding` is set when something wrong was found.
 struct VerifyProgress {
   std::string finding;
@@ -186,6 +202,8 @@ class Store {
   // --- versions -----------------------------------------------------------------------------------------------------
   // NOT_FOUND. With tensors: also tensors and files, FAILED_PRECONDITION if gc took them (tombstone).
   absl::StatusOr<editd::v1::Version> GetVersion(const Id& id, bool with_tensors) const;
+  // The same without refs, of one moment. Any thread.
+  absl::StatusOr<editd::v1::Version> ReadVersion(const Id& id, bool with_tensors) const;
   // From memory: `id` not included, nearest first (by number of steps, then by age).
   std::vector<Id> Ancestors(const Id& id) const;
   std::vector<Id> Descendants(const Id& id) const;
@@ -272,7 +290,10 @@ class Store {
 
   // --- upkeep -------------------------------------------------------------------------------------------------------
   // Takes versions that no ref, recent ref move, unfinished job or grace keeps, packs and assets that no live version
-  // or unfinished job needs, and orphans. A version's lineage stays, as a tombstone.
+  // or unfinished job needs, and orphans. A version's lineage stays, as a tombstone. FAILED_PRECONDITION while another
+  // collection goes on. The store must outlive it.
+  absl::StatusOr<std::unique_ptr<GarbageCollection>> StartGarbageCollection(const GarbageOptions& options);
+  // The same from beginning to end.
   absl::StatusOr<std::vector<GarbageItem>> CollectGarbage(const GarbageOptions& options);
   // What keeps a version, pack or asset (`name`: as in Resolve, or 64 hex digits): one chain a line. Empty: nothing
   // does.
