@@ -27,6 +27,21 @@ const Names& Methods() {
   return kMethods;
 }
 
+// Formats of conversations that have a name.
+const std::map<std::string, std::string>& Templates() {
+  static const std::map<std::string, std::string> kTemplates = {
+      {"chatml",
+       "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>\n' "
+       "}}"
+       "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"},
+      {"llama3",
+       "{{ bos_token }}{% for message in messages %}{{ '<|start_header_id|>' + message['role'] + "
+       "'<|end_header_id|>\n\n' + "
+       "message['content'] | trim + '<|eot_id|>' }}{% endfor %}{% if add_generation_prompt %}"
+       "{{ '<|start_header_id|>assistant<|end_header_id|>\n\n' }}{% endif %}"}};
+  return kTemplates;
+}
+
 std::string Upper(std::string_view word) {
   std::string upper(word);
   for (char& c : upper) c = static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
@@ -38,8 +53,9 @@ class Translator {
   Translator(std::string_view file, const MergekitOptions& options) : options_(options), problems_(file) {}
 
   absl::StatusOr<MergekitSpec> Translate(const YAML::Node& root) {
-    static const Names kKeys = {"merge_method", "base_model", "models",           "slices",    "parameters",   "dtype",
-                                "out_dtype",    "modules",    "tokenizer_source", "tokenizer", "chat_template"};
+    static const Names kKeys = {"merge_method",     "base_model", "models",        "slices",
+                                "parameters",       "dtype",      "out_dtype",     "modules",
+                                "tokenizer_source", "tokenizer",  "chat_template", "random_seed"};
     for (const auto& [key, node] : ReadMapping(root, "a merge configuration", kKeys, &problems_)) {
       if (!node.IsNull()) top_.emplace(key, node);
     }
@@ -51,6 +67,9 @@ class Translator {
     Types();
     Vocabulary();
     ChatTemplate();
+    if (const YAML::Node* seed = Find("random_seed"); seed != nullptr && seed_ == 0) {
+      seed_ = ReadCount(*seed, "random_seed", &problems_).value_or(0);
+    }
     params_.Close();
     for (const auto& [name, ref] : options_.refs) {
       if (!models_.contains(name)) {
@@ -82,7 +101,7 @@ class Translator {
     job.Open("output");
     job.String("ref", options_.output_ref);
     job.Close();
-    if (options_.seed != 0) job.Word("seed", StrCat(options_.seed));
+    if (seed_ != 0) job.Word("seed", StrCat(seed_));
     job.Open("params");
     std::string text = StrCat("# proto-file: editd/v1/job.proto\n# proto-message: editd.v1.JobSpec\n", job.Take());
     std::string params = params_.Take();
@@ -310,15 +329,16 @@ class Translator {
     const YAML::Node* const node = Find("chat_template");
     const auto text = node == nullptr ? std::nullopt : ReadString(*node, "chat_template", &problems_);
     if (!text) return;
-    if (*text != "auto" && !absl::StrContains(*text, "{")) {
-      return problems_.Add(*node, StrCat("chat_template: \"", *text,
-                                         "\" by name is not supported; give \"auto\", or "
-                                         "the template itself"));
-    }
-    params_.String("chat_template", *text);
+    if (*text == "auto" || absl::StrContains(*text, "{")) return params_.String("chat_template", *text);
+    const auto named = Templates().find(*text);
+    if (named != Templates().end()) return params_.String("chat_template", named->second);
+    problems_.Add(*node, StrCat("chat_template: \"", *text, "\" by name is not supported",
+                                DidYouMean(*text, Names{"auto", "chatml", "llama3"}),
+                                "; \"auto\", \"chatml\", \"llama3\" and a template itself are"));
   }
 
   const MergekitOptions& options_;
+  uint64_t seed_ = options_.seed;  // The file's is taken where the options have none, though mergekit passes it over.
   YamlProblems problems_;
   std::map<std::string, YAML::Node> top_;
   TextWriter params_;

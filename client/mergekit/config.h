@@ -1,8 +1,8 @@
 // mergekit's YAML, as people have it, turned into a job spec for the plugin "merge".
 //
 // The format is that of mergekit 0.1 ("merge configuration"): merge_method; models or slices; base_model; parameters;
-// dtype, out_dtype; tokenizer_source or tokenizer; chat_template. What stands there and can't be done is an error with
-// its line; nothing is passed over in silence.
+// dtype, out_dtype; tokenizer_source or tokenizer; chat_template; and random_seed, which cards have. What stands there
+// and can't be done is an error with its line; nothing is passed over in silence.
 //
 // Thread-safe: no state.
 #ifndef EDITD_CLIENT_MERGEKIT_CONFIG_H_

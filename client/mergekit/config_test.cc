@@ -166,6 +166,13 @@ chat_template: "{{ messages }} \"ờ\""
   const std::string models = "merge_method: linear\nmodels: [{model: a}]\n";
   const std::string inputs = R"(input { model: "a" name: "a" })";
   const std::string common = "method: METHOD_LINEAR models { input: \"a\" } ";
+  for (const char* name : {"auto", "chatml", "llama3"}) {
+    const auto spec = SpecOfMergekitYaml(StrCat(models, "chat_template: ", name, "\n"), "m.yml", {});
+    ASSERT_OK(spec.status());
+    const char* said = name == std::string_view("auto") ? "\"auto\"" : "add_generation_prompt";
+    EXPECT_THAT(spec->text, HasSubstr(said)) << name;
+  }
+  ExpectSpec(models + "random_seed: 7\n", Job(inputs, common) + "seed: 7");
   ExpectSpec(models + "tokenizer_source: base\n", Job(inputs, common + "vocabulary { of: VOCABULARY_OF_BASE }"));
   ExpectSpec(models + "tokenizer_source: model:a\n",
              Job(inputs, common + "vocabulary { of: VOCABULARY_OF_INPUT input: \"a\" }"));
@@ -203,7 +210,7 @@ dtype: int64
 residual_weight: 0.5
 tokenizer_source: union
 tokenizer: {source: base}
-chat_template: chatml
+chat_template: chatlm
 )");
   for (const char* line :
        {"m.yml:1: no merge method \"tise\"; did you mean \"ties\"?",
@@ -213,7 +220,8 @@ chat_template: chatml
         "m.yml:10: normalize is true or false", "m.yml:11: an entry without a \"model\"",
         "m.yml:12: a model given as a mapping is not supported", "m.yml:14: \"model\" stands twice",
         "m.yml:16: dtype: \"int64\" is not supported", "m.yml:17: a merge configuration has no \"residual_weight\"",
-        "m.yml:18: both \"tokenizer_source\" and \"tokenizer\"", "m.yml:20: chat_template: \"chatml\" by name"}) {
+        "m.yml:18: both \"tokenizer_source\" and \"tokenizer\"",
+        "m.yml:20: chat_template: \"chatlm\" by name is not supported; did you mean \"chatml\"?"}) {
     EXPECT_THAT(said, HasSubstr(line));
   }
 }

@@ -258,6 +258,18 @@ TEST_P(Nf4Golden, WeightsAreThoseThatTrainingSaw) {
   }
 }
 
+TEST_P(Nf4Golden, ChangedLayersAreRoundedOnceMore) {
+  v1::AdapterSpec spec = MergeSpec();
+  spec.mutable_merge()->set_onto(v1::MERGE_ONTO_REQUANTIZED_NF4);
+  const PluginRun run = Merge(spec);
+  ASSERT_EQ(run.error(), "");
+  std::set<std::string> seen;
+  ExpectMerged(run, "requantized/", &seen);
+  EXPECT_EQ(seen.size(), 2u);
+  for (const SafetensorsEntry& entry : Expected("merged/")) seen.insert(entry.name.substr(7));  // Judged above, or not.
+  ExpectMerged(run, "dequantized/", &seen);
+}
+
 INSTANTIATE_TEST_SUITE_P(, Nf4Golden, testing::Values("nf4", "nf4_bfloat16"),
                          [](const auto& test) { return test.param; });
 

@@ -274,7 +274,7 @@ class Fusion : public TensorMerge {
       ForBlocks(first, end, [&](int64_t, int64_t begin, size_t n) {
         Load(begin, n, scratch);
         divergence_[static_cast<size_t>(begin / block())] =
-            Divergence(scratch->Floats(kX, n), scratch->Floats(kBase, n), n);
+            Divergence(scratch->Floats(kX, n), scratch->Floats(kBase, n), n, scratch);
       });
       return;
     }
@@ -313,21 +313,18 @@ class Fusion : public TensorMerge {
   }
 
   // Never below zero: a divergence is not, but the 1e-8 that keeps the logarithm finite may make it so.
-  static float Divergence(const float* x, const float* base, size_t n) {
-    const auto soft_max = [n](const float* v) {
+  static float Divergence(const float* x, const float* base, size_t n, Scratch* scratch) {
+    double *p = scratch->Doubles(2 * n), *q = p + n;
+    const auto soft_max = [n](const float* v, double* out) {
       double largest = static_cast<double>(v[0]), sum = 0;
       for (size_t i = 1; i < n; ++i) largest = std::max(largest, static_cast<double>(v[i]));
-      for (size_t i = 0; i < n; ++i) sum += std::exp(static_cast<double>(v[i]) - largest);
-      return std::pair(largest, sum);
+      for (size_t i = 0; i < n; ++i) sum += out[i] = std::exp(static_cast<double>(v[i]) - largest);
+      for (size_t i = 0; i < n; ++i) out[i] = out[i] / sum + 1e-8;
     };
-    const auto [x_largest, x_sum] = soft_max(x);
-    const auto [base_largest, base_sum] = soft_max(base);
+    soft_max(x, p);
+    soft_max(base, q);
     double divergence = 0;
-    for (size_t i = 0; i < n; ++i) {
-      const double p = std::exp(static_cast<double>(x[i]) - x_largest) / x_sum + 1e-8;
-      const double q = std::exp(static_cast<double>(base[i]) - base_largest) / base_sum + 1e-8;
-      divergence += p * std::log(p / q);
-    }
+    for (size_t i = 0; i < n; ++i) divergence += p[i] * std::log(p[i] / q[i]);
     return static_cast<float>(std::max(divergence, 0.0));
   }
 

@@ -49,26 +49,26 @@ uint32_t Limit(double probability) {
   return static_cast<uint32_t>(std::min(std::max(probability, 0.0) * 0x1p32, 0x1p32 - 1));
 }
 
-// rank[i]: how many of the row's magnitudes are smaller, equal ones by index. Three passes of a radix sort.
-void Ranks(const float* x, size_t n, uint32_t* rank, uint32_t* room) {
-  constexpr size_t kDigits = 2048;
-  uint32_t counts[3][kDigits] = {};
-  uint32_t *from = room, *to = room + n;
-  const auto bits = [&](uint32_t i) { return std::bit_cast<uint32_t>(x[i]) & kernels::kMagnitudeBits; };
-  for (uint32_t i = 0; i < n; ++i) {
-    const uint32_t b = bits(i);
-    ++counts[0][b & 2047];
-    ++counts[1][b >> 11 & 2047];
-    ++counts[2][b >> 22];
-    from[i] = i;
+// The places of a row's numbers in order of magnitude, equal ones by place: a radix sort of pairs, the magnitude's bits
+// above the place, a byte a pass. A byte that all have in common (the last ones of bfloat16's differences) takes none.
+// `room` is for 2 n.
+const uint64_t* InOrder(const float* x, size_t n, uint64_t* room) {
+  uint32_t counts[4][256] = {};
+  uint64_t *from = room, *to = room + n;
+  for (size_t i = 0; i < n; ++i) {
+    const uint32_t bits = std::bit_cast<uint32_t>(x[i]) & kernels::kMagnitudeBits;
+    for (int pass = 0; pass < 4; ++pass) ++counts[pass][bits >> (8 * pass) & 255];
+    from[i] = uint64_t{bits} << 32 | i;
   }
-  for (int pass = 0; pass < 3; ++pass) {
+  for (int pass = 0; pass < 4; ++pass) {
+    const int shift = 32 + 8 * pass;
+    if (n == 0 || counts[pass][from[0] >> shift & 255] == n) continue;
     uint32_t sum = 0;
     for (uint32_t& count : counts[pass]) sum += std::exchange(count, sum);
-    for (uint32_t i = 0; i < n; ++i) to[counts[pass][bits(from[i]) >> (11 * pass) & 2047]++] = from[i];
+    for (size_t i = 0; i < n; ++i) to[counts[pass][from[i] >> shift & 255]++] = from[i];
     std::swap(from, to);
   }
-  for (uint32_t i = 0; i < n; ++i) rank[from[i]] = i;
+  return from;
 }
 
 class Sparse : public TensorMerge {
@@ -100,7 +100,13 @@ class Sparse : public TensorMerge {
       }
     }
     by_l1_ = by_l1_ && drops;
-    if (by_l1_ && drop_ == Drop::kRandom && elements() <= kMaskedElements) masks_.resize(plan.parts.size());
+    if (drop_ == Drop::kByRank) {
+      chances_.resize(plan.parts.size());
+      for (size_t i = 0; i < chances_.size(); ++i) {
+        if (plan.parts[i].density < 1) SetChances(plan.parts[i], &chances_[i]);
+      }
+    }
+    if (by_l1_ && ByMask() && elements() <= kMaskedElements) masks_.resize(plan.parts.size());
     for (const Part& part : plan.parts) weights_.push_back(static_cast<float>(part.weight));
     ones_.assign(weights_.size(), 1.0f);
   }
@@ -117,7 +123,7 @@ class Sparse : public TensorMerge {
     if (sums_.empty()) {
       sums_.resize(static_cast<size_t>(leaves()) * models * 2);
       for (size_t i = 0; i < masks_.size(); ++i) {
-        if (plan_.parts[i].density < 1) masks_[i].resize(static_cast<size_t>(elements() + 63) / 64);
+        if (plan_.parts[i].density < 1) masks_[i].resize(MaskOf(elements() + block() - 1));
       }
       return true;
     }
@@ -147,15 +153,15 @@ class Sparse : public TensorMerge {
       for (size_t i = 0; i < models; ++i) {
         float* d = Difference(i, base, begin, n, scratch);
         double* sums = &sums_[(static_cast<size_t>(leaf) * models + i) * 2];
-        if (drop_ == Drop::kRandom && plan_.parts[i].density < 1) {
+        if (ByMask() && plan_.parts[i].density < 1) {
           double all, kept;
-          k_.sums_abs_masked(d, Mask(i, begin, n, scratch), n, &all, &kept);
+          k_.sums_abs_masked(d, Mask(i, d, begin, n, scratch), n, &all, &kept);
           sums[0] += all;
           sums[1] += kept;
           continue;
         }
         sums[0] += k_.sum_abs(d, n);
-        Sparsify(i, d, begin, n, scratch);
+        Sparsify(i, d, begin, n);
         sums[1] += k_.sum_abs(d, n);
       }
     });
@@ -179,10 +185,10 @@ class Sparse : public TensorMerge {
     absl::InlinedVector<const float*, 8> differences;
     for (size_t i = 0; i < plan_.parts.size(); ++i) {
       float* d = Difference(i, base, begin, n, scratch);
-      if (drop_ == Drop::kRandom && plan_.parts[i].density < 1) {
-        k_.keep_masked(d, masks_.empty() ? Mask(i, begin, n, scratch) : &masks_[i][static_cast<size_t>(begin / 64)], n);
+      if (ByMask() && plan_.parts[i].density < 1) {
+        k_.keep_masked(d, masks_.empty() ? Mask(i, d, begin, n, scratch) : &masks_[i][MaskOf(begin)], n);
       } else {
-        Sparsify(i, d, begin, n, scratch);
+        Sparsify(i, d, begin, n);
       }
       if (made_up_[i] != 1) k_.scale(d, made_up_[i], n, d);
       differences.push_back(d);
@@ -205,9 +211,16 @@ class Sparse : public TensorMerge {
  private:
   // Scratch.
   enum { kBase, kDifferences };
-  enum { kRandomBits, kRanks, kRoom, kCounters };
+  enum { kRandomBits, kLimits, kCounters };
+  enum { kMask, kOrder };
   // The mask of a tensor of up to so many elements is kept from one pass to the next: 2 MiB a model.
   static constexpr int64_t kMaskedElements = int64_t{1} << 24;
+
+  // Of a row's numbers in order of magnitude: bounds of random bits, and what those that stay are multiplied by.
+  struct Chances {
+    std::vector<uint32_t> limit;
+    std::vector<float> made_up;  // Empty: nothing.
+  };
 
   // The share of elements that stays, at least one: so that the smallest norm's largest difference is not lost.
   int64_t Count(double density) const {
@@ -243,11 +256,21 @@ class Sparse : public TensorMerge {
     }
   }
 
-  // Which elements of a model stay, made now and kept if masks are.
-  const uint64_t* Mask(size_t i, int64_t begin, size_t n, Scratch* scratch) {
-    uint64_t* mask = masks_.empty() ? scratch->Masks(n) : &masks_[i][static_cast<size_t>(begin / 64)];
+  bool ByMask() const { return drop_ == Drop::kRandom || drop_ == Drop::kByRank; }
+  // Where the block at `begin` has its words in a kept mask: each block begins with a word.
+  size_t MaskOf(int64_t begin) const { return static_cast<size_t>(begin / block() * ((block() + 63) / 64)); }
+
+  // Which of a model's differences stay, made now and kept if masks are. For ranks the differences are made up for,
+  // too.
+  const uint64_t* Mask(size_t i, float* d, int64_t begin, size_t n, Scratch* scratch) {
+    uint64_t* mask = masks_.empty() ? scratch->Longs(kMask, n / 64 + 1) : &masks_[i][MaskOf(begin)];
     const Part& part = plan_.parts[i];
-    k_.random_mask(plan_.settings.seed, name_, part.stream, static_cast<uint64_t>(begin), n, Limit(part.density), mask);
+    if (drop_ == Drop::kByRank) {
+      MaskByRank(i, d, begin, n, scratch, mask);
+    } else {
+      k_.random_mask(plan_.settings.seed, name_, part.stream, static_cast<uint64_t>(begin), n, Limit(part.density),
+                     mask);
+    }
     return mask;
   }
 
@@ -264,7 +287,7 @@ class Sparse : public TensorMerge {
     return election;
   }
 
-  void Sparsify(size_t i, float* d, int64_t begin, size_t n, Scratch* scratch) const {
+  void Sparsify(size_t i, float* d, int64_t begin, size_t n) const {
     const Part& part = plan_.parts[i];
     if (part.density >= 1) return;
     switch (drop_) {
@@ -275,9 +298,8 @@ class Sparse : public TensorMerge {
       case Drop::kBothEnds:
         return selections_[i]->KeepWithout(0, 1, d, begin, n);
       case Drop::kRandom:
-        return;  // By its mask.
       case Drop::kByRank:
-        return DropByRank(part, d, begin, n, scratch);
+        return;  // By their masks.
     }
   }
 
@@ -289,19 +311,35 @@ class Sparse : public TensorMerge {
   }
 
   // The smallest of a row stays with probability density - epsilon, the largest with density + epsilon.
-  void DropByRank(const Part& part, float* d, int64_t begin, size_t n, Scratch* scratch) const {
-    const uint32_t* bits = Random(part, begin, n, scratch);
-    uint32_t* ranks = scratch->Words(kRanks, n);
-    Ranks(d, n, ranks, scratch->Words(kRoom, 2 * n));
+  void SetChances(const Part& part, Chances* chances) const {
+    const size_t n = static_cast<size_t>(block());
     const double least = n < 2 ? part.density : part.density - part.epsilon;
     const double step = n < 2 ? 0 : 2 * part.epsilon / static_cast<double>(n - 1);
-    const bool inverse = plan_.settings.rescale == v1::RESCALE_INVERSE_DENSITY;
-    for (size_t k = 0; k < n; ++k) {
-      const double stays = least + step * static_cast<double>(ranks[k]);
-      // Without a branch: half of them would be guessed wrong.
-      const uint32_t kept = bits[k] < Limit(stays) ? 0xffffffffu : 0;
-      const float scaled = inverse ? d[k] * static_cast<float>(1 / stays) : d[k];
-      d[k] = std::bit_cast<float>(std::bit_cast<uint32_t>(scaled) & kept);
+    for (size_t rank = 0; rank < n; ++rank) {
+      const double stays = least + step * static_cast<double>(rank);
+      chances->limit.push_back(Limit(stays));
+      if (plan_.settings.rescale == v1::RESCALE_INVERSE_DENSITY) {
+        chances->made_up.push_back(static_cast<float>(1 / stays));
+      }
+    }
+  }
+
+  void MaskByRank(size_t i, float* d, int64_t begin, size_t n, Scratch* scratch, uint64_t* mask) const {
+    const uint32_t* bits = Random(plan_.parts[i], begin, n, scratch);
+    const uint64_t* order = InOrder(d, n, scratch->Longs(kOrder, 2 * n));
+    uint32_t* limits = scratch->Words(kLimits, n);
+    const Chances& chances = chances_[i];
+    for (size_t rank = 0; rank < n; ++rank) {
+      const uint32_t k = static_cast<uint32_t>(order[rank]);
+      limits[k] = chances.limit[rank];
+      if (!chances.made_up.empty()) d[k] = d[k] * chances.made_up[rank];
+    }
+    for (size_t k = 0; k < n; k += 64) {
+      uint64_t word = 0;
+      for (size_t bit = 0; bit < std::min<size_t>(64, n - k); ++bit) {
+        word |= uint64_t{bits[k + bit] < limits[k + bit]} << bit;
+      }
+      mask[k / 64] = word;
     }
   }
 
@@ -313,6 +351,7 @@ class Sparse : public TensorMerge {
   std::vector<std::unique_ptr<RankSelect>> selections_;  // A part each; null if it drops nothing by magnitude.
   std::vector<float> made_up_;                           // What a part's differences are multiplied by.
   std::vector<float> weights_, ones_;                    // A part each.
+  std::vector<Chances> chances_;                         // A part each, for ranks.
   std::vector<std::vector<uint64_t>> masks_;             // A part each; none if they are made anew where needed.
   std::vector<double> sums_;                             // leaves x parts x 2: magnitudes before and after.
 };

@@ -99,10 +99,8 @@ class Scratch {
  public:
   float* Floats(size_t number, size_t n) { return Grow(&floats_, number, n); }
   uint32_t* Words(size_t number, size_t n) { return Grow(&words_, number, n); }
-  uint64_t* Masks(size_t n) {
-    if (mask_.size() < n / 64 + 1) mask_.resize(n / 64 + 1);
-    return mask_.data();
-  }
+  uint64_t* Longs(size_t number, size_t n) { return Grow(&longs_, number, n); }
+  double* Doubles(size_t n) { return Grow(&doubles_, 0, n); }
   std::vector<float> out;  // The engine's.
 
  private:
@@ -115,7 +113,8 @@ class Scratch {
   }
   std::vector<std::vector<float>> floats_;
   std::vector<std::vector<uint32_t>> words_;
-  std::vector<uint64_t> mask_;
+  std::vector<std::vector<uint64_t>> longs_;
+  std::vector<std::vector<double>> doubles_;
 };
 
 class TensorMerge {

@@ -181,7 +181,9 @@ class Aligner {
         if (!theirs.tokenizer().HasToken(id) || tokens_[out_.owner]->Match(theirs, id) >= 0) continue;
         const bool text = theirs.IsText(id);
         const std::string_view content = text ? theirs.tokenizer().TokenBytes(id) : theirs.tokenizer().TokenText(id);
-        if (content.empty() || theirs.ByteOf(id).has_value() || !IsUtf8(content)) {
+        // A byte alphabet's letter for 0xE9 is spelled "é", which is what the token of that letter would be added as.
+        const bool taken = text && tokens_[out_.owner]->tokenizer().IdOf(content).has_value();
+        if (content.empty() || theirs.ByteOf(id).has_value() || !IsUtf8(content) || taken) {
           ++impossible;
           continue;
         }
@@ -198,7 +200,8 @@ class Aligner {
       if (added > 0) out_.notes.push_back(StrCat(added, " tokens of ", name, " are added to the vocabulary"));
       if (impossible > 0) {
         out_.notes.push_back(StrCat(impossible, " tokens of ", name,
-                                    " are left out: they are no whole characters, which an added token is"));
+                                    " are left out: they are no whole characters, which an added token is, or spelled "
+                                    "as one that means something else"));
       }
     }
     if (entries.empty()) return absl::OkStatus();

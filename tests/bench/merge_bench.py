@@ -173,16 +173,17 @@ def peer(executable, work, method, weight):
     return {"seconds": seconds, "cpu": usage.ru_utime + usage.ru_stime, "memory": usage.ru_maxrss * 1024}
 
 
-def import_all(work):
-    """A store with the three checkpoints. An import's file stays in it as an asset: the checkpoint's becomes a link to that."""
+def import_all(work, refs):
+    """A store with the folders of `work` that `refs` names, under its refs. An import's file stays in it as an asset: the
+    folder's becomes a link to that."""
     store = work / "store"
     store.mkdir()
     editd = Editd(folder=store)
     editd.start()
     seen = set()
-    for kind in ("base", "a", "b"):
-        editd.import_model(work / kind, kind)
-        file = work / kind / "model.safetensors"
+    for folder, ref in refs.items():
+        editd.import_model(work / folder, ref)
+        file = next((work / folder).glob("*.safetensors"))
         for asset in set((editd.state / "assets").glob("*/*")) - seen:
             seen.add(asset)
             if asset.stat().st_size == file.stat().st_size:
@@ -229,7 +230,7 @@ def main():
     print(f"{size / 2e9:.2f} B parameters, bfloat16, {os.cpu_count()} processors, best of {options.rounds}\n")
     print("| method | mergekit | editd | ratio | bar | cpu | memory |\n|---|---|---|---|---|---|---|")
     try:
-        store = import_all(work)
+        store = import_all(work, {kind: kind for kind in ("base", "a", "b")})
         for method in options.methods.split(","):
             theirs, mine = [], []
             for i in range(options.rounds):

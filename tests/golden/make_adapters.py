@@ -241,7 +241,10 @@ def nf4_case(case, dtype, seed):
         key = f"adapter0/base_model.model.{name.removesuffix('weight')}lora_"
         if key + "A.weight" in tensors:
             delta = (tensors[key + "B.weight"].double() @ tensors[key + "A.weight"].double()) * scale
-            tensors[f"merged/{name}"] = (tensors[f"dequantized/{name}"].double() + delta).float().to(weight.dtype)
+            merged = (tensors[f"dequantized/{name}"].double() + delta).float()
+            tensors[f"merged/{name}"] = merged.to(weight.dtype)
+            if "up_proj" in name:  # Rounded to NF4 once more, from the sum as it is in float32.
+                tensors[f"requantized/{name}"] = through_nf4(merged).to(weight.dtype)
     metadata |= {"kind": "nf4", "weights": "[1.0]"}
     return tensors, metadata
 

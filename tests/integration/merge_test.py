@@ -60,6 +60,61 @@ parameters:
   int8_mask: true
 dtype: float16
 """,
+    # As cards of models have them.
+    "dare_ties": """
+models:
+  - model: org/base
+    # No parameters necessary for base model
+  - model: org/math
+    parameters:
+      density: 0.53
+      weight: 0.4
+  - model: org/vi
+    parameters:
+      density: 0.53
+      weight: 0.3
+merge_method: dare_ties
+base_model: org/base
+parameters:
+  int8_mask: true
+dtype: bfloat16
+random_seed: 4
+""",
+    "model_stock": """
+base_model: org/base
+merge_method: model_stock
+models:
+- model: org/math
+- model: org/vi
+parameters:
+  filter_wise: false
+dtype: float32
+out_dtype: bfloat16
+tokenizer:
+  source: union
+  pad_to_multiple_of: 32
+chat_template: chatml
+""",
+    "linear": """
+# One weight for the rest, gradients for attention
+models:
+  - model: org/math
+    parameters:
+      weight:
+        - filter: self_attn
+          value: [0.2, 0.8]
+        - value: 0.5
+  - model: org/vi
+    parameters:
+      weight:
+        - filter: self_attn
+          value: [0.8, 0.2]
+        - value: 0.5
+merge_method: linear
+parameters: {normalize: true}
+dtype: float16
+tokenizer_source: model:org/vi
+""",
     "frankenmerge": """
 slices:
   - sources:
@@ -136,6 +191,8 @@ class Merge(unittest.TestCase):
             self.assertEqual(done["state"], "JOB_STATE_SUCCEEDED", done)
             # What was shown is what was done.
             self.assertTrue(self.editd.submit(dry)["from_recipe"], name)
+        self.editd.ctl("export", "yaml-model_stock", self.editd.path("stock"))
+        self.assertIn("<|im_start|>", (self.editd.path("stock") / "chat_template.jinja").read_text())
         layers = {t["name"].split(".")[2] for t in self.editd.json("show", "yaml-frankenmerge", "--tensors")[0]["tensors"]
                   if ".layers." in t["name"]}
         self.assertEqual(len(layers), 3)
