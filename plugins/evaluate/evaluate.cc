@@ -134,6 +134,8 @@ absl::Status Evaluate::Check(const pb::EvaluateSpec& spec, Job& job) {
   if (spec.batch() > 1024) job.Finding("batch", StrCat(spec.batch(), " is more than 1024"));
   if (spec.top_k() > 100) job.Finding("top_k", StrCat(spec.top_k(), " is more than 100"));
   if (!pb::ComputeType_IsValid(spec.compute())) job.Finding("compute", "is not a type that is computed with");
+  if (!pb::Device_IsValid(spec.device())) job.Finding("device", "is not one that is known");
+  if (spec.device() == pb::DEVICE_CUDA) job.Finding("device", nn::kNoCuda);
   CheckQuestions(spec, job);
   CheckLeak(spec, job);
   CheckSpeed(spec, job);

@@ -78,5 +78,18 @@ TEST_F(EvaluatePluginTest, SpeedSaysWhatIsTooMuch) {
               HasSubstr("smol: params.speed: 100000 tokens read and 64 made are more than the 2048 positions"));
 }
 
+TEST_F(EvaluatePluginTest, CudaIsRefused) {
+  const PluginRun full = Import(TinyModel(Full(), 0), "full");
+  EvaluateSpec spec;
+  spec.mutable_speed();
+  spec.set_device(plugins::evaluate::v1::DEVICE_CUDA);
+  PluginDriver driver;
+  driver.Model("smol", full);
+  EXPECT_THAT(driver.Check("evaluate", spec), ElementsAre(HasSubstr("params.device: the decoder computes on the "
+                                                                    "processor only, not on CUDA yet")));
+  spec.set_device(plugins::evaluate::v1::DEVICE_CPU);
+  EXPECT_THAT(driver.Check("evaluate", spec), ElementsAre());
+}
+
 }  // namespace
 }  // namespace editd::evaluate

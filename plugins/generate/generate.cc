@@ -98,6 +98,8 @@ absl::Status GeneratePlugin::Check(const pb::GenerateSpec& spec, Job& job) {
                   StrCat(value, " is no JSON value; a text has quotes in it"));
   }
   if (!pb::ComputeType_IsValid(spec.compute())) job.Finding("compute", "is not a type that is computed with");
+  if (!pb::Device_IsValid(spec.device())) job.Finding("device", "is not one that is known");
+  if (spec.device() == pb::DEVICE_CUDA) job.Finding("device", nn::kNoCuda);
   uint64_t memory = 400 << 20;  // libtorch, buffers, keys and values.
   for (const Model& model : job.models()) {
     for (const char* file : {"config.json", "tokenizer.json"}) {

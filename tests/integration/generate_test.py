@@ -89,6 +89,7 @@ class Generate(unittest.TestCase):
         self.assertIn("params.prompt: there is nothing to go on from", refused("submit", "-", stdin=spec({})))
         self.assertIn("params.prompt[0]: is empty", refused("submit", "-", stdin=spec({"prompt": [{}]})))
         self.assertIn("params.stop[0]: is empty", refused("submit", "-", stdin=spec({"prompt": [{"text": "a"}], "stop": [""]})))
+        self.assertIn("params.device: the decoder computes on the processor only", refused("submit", "-", stdin=spec({"prompt": [{"text": "a"}], "device": "DEVICE_CUDA"})))
         self.assertIn("is no JSON value", refused("submit", "-", stdin=spec({"prompt": [{"text": "a"}], "template_variables": {"x": "no"}})))
         self.assertIn("positions that smol knows; shorten it", refused("submit", "-", "--wait", stdin=spec({"prompt": [{"text": "word " * 9000}], "raw": True})))
         self.editd.write("bad.jsonl", '{"prompt": "a"}\n{"question": "b"}\n')

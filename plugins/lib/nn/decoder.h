@@ -38,6 +38,10 @@
 
 namespace editd::nn {
 
+// What a spec that asks for CUDA is told.
+inline constexpr char kNoCuda[] =
+    "the decoder computes on the processor only, not on CUDA yet; leave it out, or set DEVICE_CPU";
+
 struct DecoderOptions {
   Compute compute = Compute::kF32;
   int threads = 1;
