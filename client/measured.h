@@ -18,7 +18,8 @@ namespace editd::client {
 
 inline constexpr char kMeasuredDocuments[] = "measured-documents.jsonl";
 // Names of files that hold questions; what they are, for people.
-inline constexpr const char* kMeasuredQuestions[][2] = {{"measured-choices.jsonl", "multiple choice"}};
+inline constexpr const char* kMeasuredQuestions[][2] = {{"measured-choices.jsonl", "multiple choice"},
+                                                        {"measured-answers.jsonl", "generated answers"}};
 
 bool IsMeasuredFile(std::string_view name);
 

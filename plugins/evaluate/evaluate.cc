@@ -102,7 +102,8 @@ class Evaluate : public Plugin<pb::EvaluateSpec, pb::EvaluateResult> {
 };
 
 absl::Status Evaluate::Check(const pb::EvaluateSpec& spec, Job& job) {
-  if (spec.data_size() == 0 && !spec.has_multiple_choice() && !spec.has_script_leak() && !spec.has_speed()) {
+  if (spec.data_size() == 0 && !spec.has_multiple_choice() && !spec.has_generated_answers() &&
+      !spec.has_script_leak() && !spec.has_speed()) {
     job.Finding("data", "no text to evaluate on; name a file: data { path: \"heldout.txt\" }");
   }
   for (int i = 0; i < spec.data_size(); ++i) {
@@ -231,6 +232,8 @@ absl::StatusOr<pb::EvaluateResult> Evaluate::Run(const pb::EvaluateSpec& spec, J
   if (spec.has_script_leak()) RETURN_IF_ERROR(MarkLeak(spec, &subjects_));
   if (spec.data_size() > 0) RETURN_IF_ERROR(MeasureText(spec, job, &result));
   if (spec.has_multiple_choice()) RETURN_IF_ERROR(MeasureMultipleChoice(spec, subjects_, job, &result));
+  if (spec.has_generated_answers()) RETURN_IF_ERROR(MeasureAnswers(spec, subjects_, job, &result));
+  if (spec.script_leak().prompt_path_size() > 0) RETURN_IF_ERROR(MeasureWriting(spec, subjects_, job, &result));
   return result;
 }
 

@@ -16,6 +16,10 @@ void CheckLeak(const plugins::evaluate::v1::EvaluateSpec& spec, Job& job);
 // Sets the subjects' marked rows.
 absl::Status MarkLeak(const plugins::evaluate::v1::EvaluateSpec& spec, std::vector<Subject>* subjects);
 
+// What a version writes after the spec's prompts.
+absl::Status MeasureWriting(const plugins::evaluate::v1::EvaluateSpec& spec, const std::vector<Subject>& subjects,
+                            Job& job, plugins::evaluate::v1::EvaluateResult* result);
+
 // What a measurement of the spec's data says of the marked rows.
 void ReportLeak(const plugins::evaluate::v1::EvaluateSpec& spec, const Measurement& measured,
                 const std::vector<Subject>& subjects, plugins::evaluate::v1::LeakResult* result);

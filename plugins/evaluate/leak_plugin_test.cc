@@ -42,6 +42,41 @@ TEST_F(LeakPluginTest, MassIsToldBesideThePerplexity) {
   EXPECT_NEAR(scores.mass().value(), sum / positions, 1e-15);
 }
 
+TEST_F(LeakPluginTest, WhatIsWrittenIsLookedAt) {
+  const PluginRun full = Import(TinyModel(Full(), 0), "full");
+  const PluginRun trimmed = Import(TinyModel(Trimmed(), 0), "trimmed");
+  EvaluateSpec spec;
+  auto* const leak = spec.mutable_script_leak();
+  std::string lines;
+  for (int i = 0; i < 7; ++i) lines += "{\"text\": \"in the house\"}\n";
+  EXPECT_OK(WriteFileAtomically(dir_ / "p.jsonl", StrCat("{\"prompt\": \"the cat\"}\n", lines)));
+  leak->add_prompt_path("asset:p");
+  leak->set_max_tokens(300);
+  leak->set_temperature(2);
+  leak->set_raw(true);
+  PluginDriver driver;
+  driver.File("asset:p", "p.jsonl", "", dir_ / "p.jsonl").Model("smol", full).Model("smol-envi", trimmed);
+  EXPECT_THAT(driver.Check("evaluate", spec), ElementsAre());
+  const PluginRun run = driver.Run("evaluate", spec, dir_ / "staging");
+  ASSERT_EQ(run.error(), "");
+  const auto result = run.Result<EvaluateResult>();
+  EXPECT_EQ(result.perplexity_size(), 0);
+  EXPECT_EQ(result.script_leak().prompts(0).documents(), 8u);
+  EXPECT_EQ(result.script_leak().max_tokens(), 300u);
+  ASSERT_EQ(result.script_leak().scores_size(), 2);
+  for (const auto& scores : result.script_leak().scores()) {
+    EXPECT_GT(scores.rows_outside(), 20u);
+    EXPECT_GT(scores.generated_tokens(), 0u);
+    EXPECT_LE(scores.generated_tokens(), 2400u);
+    // A random model writes random bytes: here and there they are a letter of some script.
+    EXPECT_GT(scores.generated_outside(), 0u);
+    EXPECT_LT(scores.generated_outside(), scores.generated_tokens());
+    EXPECT_NEAR(scores.generated().value(), static_cast<double>(scores.generated_outside()) / scores.generated_tokens(),
+                1e-15);
+    EXPECT_EQ(scores.positions(), 0u);
+  }
+}
+
 TEST_F(LeakPluginTest, ASpecThatMakesNoSenseIsFoundAtSubmit) {
   const PluginRun full = Import(TinyModel(Full(), 0), "full");
   EvaluateSpec spec;
@@ -50,6 +85,20 @@ TEST_F(LeakPluginTest, ASpecThatMakesNoSenseIsFoundAtSubmit) {
   EXPECT_THAT(PluginDriver().Model("smol", full).Check("evaluate", spec),
               ElementsAre(HasSubstr("script_leak: is measured where data is scored"),
                           HasSubstr("script_leak.allowed_script[1]: no script named \"Grek ish\"")));
+  EvaluateSpec other;
+  other.mutable_script_leak()->add_prompt_path("");
+  other.mutable_script_leak()->set_temperature(-1);
+  other.mutable_script_leak()->set_max_tokens(1 << 20);
+  EXPECT_THAT(PluginDriver().Model("smol", full).Check("evaluate", other),
+              ElementsAre(HasSubstr("script_leak.prompt_path[0]: is empty"), HasSubstr("script_leak.max_tokens"),
+                          HasSubstr("script_leak.temperature: -1 is not between 0 and 100")));
+  EvaluateSpec none;
+  EXPECT_OK(WriteFileAtomically(dir_ / "none.jsonl", "\n"));
+  none.mutable_script_leak()->add_prompt_path("asset:none");
+  PluginDriver driver;
+  driver.File("asset:none", "none.jsonl", "", dir_ / "none.jsonl").Model("smol", full);
+  EXPECT_THAT(driver.Run("evaluate", none, dir_ / "none").error(),
+              HasSubstr("params.script_leak.prompt_path: no prompt in it"));
 }
 
 }  // namespace

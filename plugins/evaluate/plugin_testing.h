@@ -18,7 +18,10 @@ namespace editd::evaluate {
 
 class EvaluatePluginTest : public ::testing::Test {
  protected:
-  PluginRun Import(const TinyModel& model, const std::string& name) {
+  static constexpr char kTemplate[] =
+      "{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}\n{% endfor %}assistant: ";
+
+  PluginRun Import(const TinyModel& model, const std::string& name, bool chat = true) {
     std::vector<formats::SafetensorsEntry> entries;
     for (const std::string& tensor : model.weights->names()) {
       entries.push_back({tensor, DType::kF32, model.weights->shape(tensor), 0, model.weights->bytes(tensor).size()});
@@ -31,7 +34,8 @@ class EvaluatePluginTest : public ::testing::Test {
     std::filesystem::create_directories(dir_ / name);
     for (const auto& [file, content] :
          {std::pair("config.json", model.config), std::pair("tokenizer.json", model.tokenizer),
-          std::pair("model.safetensors", weights)}) {
+          std::pair("model.safetensors", weights), std::pair("chat_template.jinja", std::string(kTemplate))}) {
+      if (!chat && std::string_view(file) == "chat_template.jinja") continue;
       EXPECT_OK(WriteFileAtomically(dir_ / name + "/" + file, content));
       driver.File("tree:1", name, file, dir_ / name + "/" + file);
     }

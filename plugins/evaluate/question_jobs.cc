@@ -1,7 +1,11 @@
 #include "plugins/evaluate/question_jobs.h"
 
 #include <algorithm>
+#include <chrono>
+#include <optional>
 
+#include "plugins/evaluate/answer_letter.h"
+#include "plugins/evaluate/answers.h"
 #include "plugins/evaluate/choices.h"
 #include "plugins/evaluate/question_file.h"
 #include "plugins/evaluate/questions.h"
@@ -15,6 +19,8 @@ namespace pb = plugins::evaluate::v1;
 using nlohmann::json;
 
 constexpr char kChoicePrompt[] = "Question: {question}\nAnswer:";
+constexpr char kAnswerPrompt[] = "Câu hỏi: {question}\n{choices}\nChỉ trả lời bằng chữ cái của đáp án đúng.\nĐáp án:";
+constexpr uint32_t kAnswerTokens = 32, kMostAnswerTokens = 1 << 16;
 constexpr ChoiceNorm kNorms[] = {ChoiceNorm::kNone, ChoiceNorm::kCharacters, ChoiceNorm::kBytes, ChoiceNorm::kTokens};
 const char* const kNormNames[] = {"acc", "acc_norm", "acc_bytes", "acc_tokens"};
 
@@ -112,11 +118,7 @@ absl::StatusOr<Asked> ReadQuestions(const std::string& where, const pb::Question
   return out;
 }
 
-}  // namespace
-
-void CheckQuestions(const pb::EvaluateSpec& spec, Job& job) {
-  if (!spec.has_multiple_choice()) return;
-  const pb::MultipleChoice& choice = spec.multiple_choice();
+void CheckChoice(const pb::MultipleChoice& choice, Job& job) {
   CheckSource("multiple_choice", choice.questions(), choice.prompt(), job);
   if (!pb::Continuation_IsValid(choice.continuation())) {
     job.Finding("multiple_choice.continuation", "is not one that is known");
@@ -125,6 +127,28 @@ void CheckQuestions(const pb::EvaluateSpec& spec, Job& job) {
     job.Finding("multiple_choice.prompt",
                 "letters mean nothing to a model that does not see the choices; put {choices} in it");
   }
+}
+
+void CheckAnswers(const pb::GeneratedAnswers& answers, Job& job) {
+  CheckSource("generated_answers", answers.questions(), answers.prompt(), job);
+  if (answers.raw() && !answers.system().empty()) {
+    job.Finding("generated_answers.system", "a system message needs the chat template, which raw: true leaves out");
+  }
+  if (answers.max_tokens() > kMostAnswerTokens) {
+    job.Finding("generated_answers.max_tokens", StrCat(answers.max_tokens(), " is more than ", kMostAnswerTokens));
+  }
+  for (int i = 0; i < answers.stop_size(); ++i) {
+    if (answers.stop(i).empty()) {
+      job.Finding(StrCat("generated_answers.stop[", i, "]"), "is empty; every answer would end at once");
+    }
+  }
+}
+
+}  // namespace
+
+void CheckQuestions(const pb::EvaluateSpec& spec, Job& job) {
+  if (spec.has_multiple_choice()) CheckChoice(spec.multiple_choice(), job);
+  if (spec.has_generated_answers()) CheckAnswers(spec.generated_answers(), job);
 }
 
 absl::Status MeasureMultipleChoice(const pb::EvaluateSpec& spec, const std::vector<Subject>& subjects, Job& job,
@@ -186,6 +210,77 @@ absl::Status MeasureMultipleChoice(const pb::EvaluateSpec& spec, const std::vect
   QuestionFile file(subjects, {kNormNames, kNormNames + kChoiceNorms});
   for (size_t i = 0; i < count; ++i) file.Add(asked.questions[i], asked.files, std::move(lines[i]));
   RETURN_IF_ERROR(job.BeginExport(kChoicesFile));
+  return job.WriteExport(file.content());
+}
+
+absl::Status MeasureAnswers(const pb::EvaluateSpec& spec, const std::vector<Subject>& subjects, Job& job,
+                            pb::EvaluateResult* result) {
+  const pb::GeneratedAnswers& answers = spec.generated_answers();
+  pb::AnswerResult* const out = result->mutable_generated_answers();
+  out->set_prompt(std::string(Or(answers.prompt(), kAnswerPrompt)));
+  out->set_raw(answers.raw());
+  out->set_system(answers.system());
+  out->set_max_tokens(answers.max_tokens() > 0 ? answers.max_tokens() : kAnswerTokens);
+  *out->mutable_stop() = answers.stop();
+  if (answers.raw() && answers.stop().empty()) {
+    for (const char* stop : {"\n\n", "\nCâu hỏi"}) out->add_stop(stop);
+  }
+  out->set_compute(spec.compute() == pb::COMPUTE_TYPE_BF16 ? pb::COMPUTE_TYPE_BF16 : pb::COMPUTE_TYPE_F32);
+  ASSIGN_OR_RETURN(const Asked asked, ReadQuestions("generated_answers", answers.questions(), out->prompt(), job,
+                                                    out->mutable_questions()));
+  const uint64_t count = asked.questions.size();
+  std::vector<generate::Prompt> prompts;
+  for (const Question& question : asked.questions) prompts.push_back({asked.Place(question), question.prompt, nullptr});
+  AskForm form = {answers.raw(), answers.system(), {}};
+  form.settings.max_tokens = out->max_tokens();
+  form.settings.batch = spec.batch() > 0 ? spec.batch() : 16;
+  form.settings.stops.assign(out->stop().begin(), out->stop().end());
+  std::vector<json> lines(count);
+  for (size_t s = 0; s < subjects.size(); ++s) {
+    const auto begun = std::chrono::steady_clock::now();
+    const Model& model = job.model(s);
+    const FileOf file = [&model](std::string_view name) {
+      const File* const found = model.FindFile(name);
+      return found == nullptr ? std::string_view() : found->content;
+    };
+    const uint64_t most = count * out->max_tokens();
+    ASSIGN_OR_RETURN(const std::vector<generate::Answer> given,
+                     Ask(subjects[s], file, prompts, form, [&](uint64_t tokens) {
+                       job.Progress("answers", s * most + std::min(tokens, most), subjects.size() * most, "tokens");
+                       return job.CheckStop();
+                     }));
+    pb::AnswerScores* const scores = out->add_scores();
+    scores->set_model(subjects[s].name);
+    scores->set_version(subjects[s].version);
+    scores->set_tokenizer(subjects[s].tokenizer_hash);
+    uint64_t right = 0;
+    for (size_t i = 0; i < count; ++i) {
+      const generate::Answer& answer = given[i];
+      const std::optional<size_t> meant = ChoiceMeant(answer.text, asked.questions[i].choices);
+      const bool correct = meant == asked.questions[i].answer;
+      const bool cut = answer.ending == generate::Ending::kMaxTokens || answer.ending == generate::Ending::kContext;
+      right += correct;
+      scores->set_unparseable(scores->unparseable() + !meant.has_value());
+      scores->set_cut(scores->cut() + cut);
+      scores->set_tokens(scores->tokens() + answer.tokens.size());
+      lines[i]["accuracy"].push_back(correct ? 1 : 0);
+      lines[i]["chosen"].push_back(meant.has_value() ? json(std::string(1, LetterOf(*meant))) : json());
+      lines[i]["text"].push_back(answer.text);
+      lines[i]["tokens"].push_back(answer.tokens.size());
+      lines[i]["cut"].push_back(cut);
+    }
+    *scores->mutable_accuracy() = ShareOf(right, count);
+    *scores->mutable_accuracy_parsed() = ShareOf(right, count - scores->unparseable());
+    scores->set_seconds(std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count());
+    job.Metric(StrCat("accuracy ", subjects[s].name), scores->accuracy().value());
+    if (scores->unparseable() > 0) {
+      job.Warning(StrCat("in ", scores->unparseable(), " of ", count, " answers of ", subjects[s].name,
+                         " no choice was found; they count as wrong"));
+    }
+  }
+  QuestionFile file(subjects, {"accuracy"});
+  for (size_t i = 0; i < count; ++i) file.Add(asked.questions[i], asked.files, std::move(lines[i]));
+  RETURN_IF_ERROR(job.BeginExport(kAnswersFile));
   return job.WriteExport(file.content());
 }
 

@@ -12,12 +12,16 @@
 namespace editd::evaluate {
 
 inline constexpr char kChoicesFile[] = "measured-choices.jsonl";
+inline constexpr char kAnswersFile[] = "measured-answers.jsonl";
 
 void CheckQuestions(const plugins::evaluate::v1::EvaluateSpec& spec, Job& job);
 
 absl::Status MeasureMultipleChoice(const plugins::evaluate::v1::EvaluateSpec& spec,
                                    const std::vector<Subject>& subjects, Job& job,
                                    plugins::evaluate::v1::EvaluateResult* result);
+
+absl::Status MeasureAnswers(const plugins::evaluate::v1::EvaluateSpec& spec, const std::vector<Subject>& subjects,
+                            Job& job, plugins::evaluate::v1::EvaluateResult* result);
 
 }  // namespace editd::evaluate
 

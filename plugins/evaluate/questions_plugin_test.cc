@@ -102,6 +102,85 @@ TEST_F(QuestionsPluginTest, PerplexityAndQuestionsGoInOneJob) {
   EXPECT_THAT(run.log, ::testing::Contains(HasSubstr("2 of 2 questions are longer than the context of 16 tokens")));
 }
 
+TEST_F(QuestionsPluginTest, AnswersInWordsAreStoredAndCounted) {
+  const PluginRun full = Import(TinyModel(Full(), 0), "full");
+  const PluginRun trimmed = Import(TinyModel(Trimmed(), 0), "trimmed");
+  for (const bool raw : {false, true}) {
+    EvaluateSpec spec;
+    PluginDriver driver = WithQuestions("q.jsonl", kQuestions, &spec);
+    auto* const answers = spec.mutable_generated_answers();
+    *answers->mutable_questions() = spec.multiple_choice().questions();
+    spec.clear_multiple_choice();
+    answers->set_raw(raw);
+    answers->set_max_tokens(7);
+    if (!raw) answers->set_system("Trả lời ngắn.");
+    driver.Model("smol", full).Model("smol-envi", trimmed);
+    EXPECT_THAT(driver.Check("evaluate", spec), ElementsAre());
+    const PluginRun run = driver.Run("evaluate", spec, dir_ / (raw ? "raw" : "chat"));
+    ASSERT_EQ(run.error(), "");
+    const auto result = run.Result<EvaluateResult>().generated_answers();
+    EXPECT_EQ(result.questions().questions(), 3u);
+    EXPECT_THAT(result.prompt(), HasSubstr("{question}\n{choices}\n"));
+    EXPECT_EQ(result.stop_size(), raw ? 2 : 0);
+    ASSERT_EQ(result.scores_size(), 2);
+    const std::vector<std::string> lines =
+        absl::StrSplit(run.FileContent("measured-answers.jsonl"), '\n', absl::SkipEmpty());
+    ASSERT_EQ(lines.size(), 4u);
+    EXPECT_EQ(nlohmann::json::parse(lines[0])["metrics"], nlohmann::json({"accuracy"}));
+    for (int s = 0; s < 2; ++s) {
+      // What a random model says is rarely a letter: the counts hold whatever it says.
+      uint64_t right = 0, none = 0, cut = 0, tokens = 0;
+      for (size_t i = 1; i < lines.size(); ++i) {
+        const auto line = nlohmann::json::parse(lines[i]);
+        EXPECT_TRUE(line["text"][s].is_string());
+        EXPECT_EQ(line["accuracy"][s], line["chosen"][s] == line["answer"] ? 1 : 0);
+        right += line["accuracy"][s].get<uint64_t>();
+        none += line["chosen"][s].is_null();
+        cut += line["cut"][s].get<bool>();
+        tokens += line["tokens"][s].get<uint64_t>();
+      }
+      const auto& scores = result.scores(s);
+      EXPECT_NEAR(scores.accuracy().value(), right / 3.0, 1e-15);
+      EXPECT_EQ(scores.unparseable(), none);
+      EXPECT_NEAR(scores.accuracy_parsed().value(), none == 3 ? 0 : right / (3.0 - none), 1e-15);
+      EXPECT_EQ(scores.cut(), cut);
+      EXPECT_EQ(scores.tokens(), tokens);
+      EXPECT_LE(tokens, 21u);
+      EXPECT_GE(tokens, 3u);
+    }
+  }
+}
+
+TEST_F(QuestionsPluginTest, AnswersNeedATemplateOrRaw) {
+  const PluginRun full = Import(TinyModel(Full(), 0), "full");
+  EvaluateSpec spec;
+  auto* const answers = spec.mutable_generated_answers();
+  answers->set_raw(true);
+  answers->set_system("s");
+  answers->set_max_tokens(1 << 20);
+  answers->add_stop("");
+  EXPECT_THAT(PluginDriver().Model("smol", full).Check("evaluate", spec),
+              ElementsAre(HasSubstr("generated_answers.questions.path: no questions"),
+                          HasSubstr("generated_answers.system: a system message needs"),
+                          HasSubstr("generated_answers.max_tokens: 1048576 is more than 65536"),
+                          HasSubstr("generated_answers.stop[0]: is empty")));
+  EvaluateSpec bare;
+  PluginDriver driver = WithQuestions("q.jsonl", kQuestions, &bare);
+  *bare.mutable_generated_answers()->mutable_questions() = bare.multiple_choice().questions();
+  bare.clear_multiple_choice();
+  const PluginRun without = Import(TinyModel(Full(), 0), "without", /*chat=*/false);
+  EXPECT_THAT(driver.Model("bare", without).Run("evaluate", bare, dir_ / "bare").error(),
+              AllOf(HasSubstr("bare: "), HasSubstr("set raw: true to go on from prompts as they stand")));
+  EvaluateSpec longer;
+  const std::string question =
+      StrCat("{\"question\": \"", std::string(3000, 'x'), "\", \"choices\": [\"x\", \"y\"], \"answer\": 0}");
+  PluginDriver beyond = WithQuestions("long.jsonl", question, &longer);
+  *longer.mutable_generated_answers()->mutable_questions() = longer.multiple_choice().questions();
+  longer.clear_multiple_choice();
+  EXPECT_THAT(beyond.Model("smol", full).Run("evaluate", longer, dir_ / "long").error(),
+              AllOf(HasSubstr("\"long.jsonl\" line 1"), HasSubstr("are more than the 2048 positions")));
+}
+
 TEST_F(QuestionsPluginTest, ASpecThatMakesNoSenseIsFoundAtSubmit) {
   const PluginRun full = Import(TinyModel(Full(), 0), "full");
   EvaluateSpec spec;

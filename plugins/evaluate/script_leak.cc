@@ -31,6 +31,29 @@ CodePoints BeginningWith(std::string_view bytes) {
   return {std::max(value << missing, least), std::min<uint32_t>(((value + 1) << missing) - 1, 0x10ffff)};
 }
 
+// Calls outside(begin, end) for the bytes of each character that is not allowed, or whose beginning tells that.
+template <typename F>
+void ForEachOutside(std::string_view bytes, const AllowedScripts& allowed, F&& outside) {
+  size_t at = 0;
+  while (at < bytes.size() && Continues(bytes[at])) ++at;  // The end of a character that began before.
+  while (at < bytes.size()) {
+    int length = 1;
+    const uint32_t c = text::DecodeUtf8(bytes.data() + at, bytes.data() + bytes.size(), &length);
+    if (c == 0xfffd && length == 1) {  // No whole character.
+      const CodePoints can_be = BeginningWith(bytes.substr(at));
+      if (can_be.first <= can_be.last) {
+        uint32_t each = can_be.first;
+        while (each <= can_be.last && !allowed.Allows(each)) ++each;
+        if (each > can_be.last) outside(at, bytes.size());
+        return;
+      }
+    } else if (!allowed.Allows(c)) {
+      outside(at, at + static_cast<size_t>(length));
+    }
+    at += static_cast<size_t>(length);
+  }
+}
+
 }  // namespace
 
 absl::StatusOr<AllowedScripts> AllowedScripts::Of(std::span<const std::string> names) {
@@ -53,24 +76,9 @@ absl::StatusOr<AllowedScripts> AllowedScripts::Of(std::span<const std::string> n
 bool AllowedScripts::Allows(uint32_t code_point) const { return scripts_[text::ScriptOf(code_point)]; }
 
 bool IsOutside(std::string_view bytes, const AllowedScripts& allowed) {
-  size_t at = 0;
-  while (at < bytes.size() && Continues(bytes[at])) ++at;  // The end of a character that began before.
-  while (at < bytes.size()) {
-    int length = 1;
-    const uint32_t c = text::DecodeUtf8(bytes.data() + at, bytes.data() + bytes.size(), &length);
-    if (c == 0xfffd && length == 1) {  // No whole character.
-      const CodePoints can_be = BeginningWith(bytes.substr(at));
-      if (can_be.first <= can_be.last) {
-        uint32_t each = can_be.first;
-        while (each <= can_be.last && !allowed.Allows(each)) ++each;
-        return each > can_be.last;
-      }
-    } else if (!allowed.Allows(c)) {
-      return true;
-    }
-    at += static_cast<size_t>(length);
-  }
-  return false;
+  bool out = false;
+  ForEachOutside(bytes, allowed, [&](size_t, size_t) { out = true; });
+  return out;
 }
 
 std::vector<int32_t> RowsOutside(const text::Tokenizer& tokenizer, int64_t rows, const AllowedScripts& allowed) {
@@ -80,6 +88,36 @@ std::vector<int32_t> RowsOutside(const text::Tokenizer& tokenizer, int64_t rows,
     if (!tokenizer.HasToken(id) || tokenizer.IsSpecial(id)) continue;
     if (IsOutside(tokenizer.TokenBytes(id), allowed)) out.push_back(static_cast<int32_t>(row));
   }
+  return out;
+}
+
+WrittenTokens CountOutside(const text::Tokenizer& tokenizer, std::span<const int32_t> written,
+                           const AllowedScripts& allowed) {
+  WrittenTokens out;
+  std::string bytes;
+  std::vector<size_t> owner;  // Of each byte: which of the tokens since the last special one.
+  std::vector<bool> marked;
+  const auto end_of_text = [&] {
+    ForEachOutside(bytes, allowed, [&](size_t begin, size_t end) {
+      for (size_t i = begin; i < end; ++i) marked[owner[i]] = true;
+    });
+    out.tokens += marked.size();
+    out.outside += static_cast<uint64_t>(std::count(marked.begin(), marked.end(), true));
+    bytes.clear();
+    owner.clear();
+    marked.clear();
+  };
+  for (int32_t token : written) {
+    const auto id = static_cast<text::TokenId>(token);
+    if (!tokenizer.HasToken(id) || tokenizer.IsSpecial(id)) {
+      end_of_text();
+      continue;
+    }
+    bytes += tokenizer.TokenBytes(id);
+    owner.resize(bytes.size(), marked.size());
+    marked.push_back(false);
+  }
+  end_of_text();
   return out;
 }
 

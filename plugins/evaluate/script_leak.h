@@ -37,6 +37,14 @@ bool IsOutside(std::string_view bytes, const AllowedScripts& allowed);
 // Of a vocabulary's first `rows` rows, ascending.
 std::vector<int32_t> RowsOutside(const text::Tokenizer& tokenizer, int64_t rows, const AllowedScripts& allowed);
 
+// Of tokens that a model wrote, in their order: how many have text, and how many of these have a part of a character
+// that is not allowed. What a character is, all of its bytes tell, of whichever tokens they are.
+struct WrittenTokens {
+  uint64_t tokens = 0, outside = 0;
+};
+WrittenTokens CountOutside(const text::Tokenizer& tokenizer, std::span<const int32_t> written,
+                           const AllowedScripts& allowed);
+
 }  // namespace editd::evaluate
 
 #endif  // EDITD_PLUGINS_EVALUATE_SCRIPT_LEAK_H_

@@ -46,6 +46,23 @@ TEST(ScriptLeak, PartsOfCharactersAreOutsideIfNoneTheyCanBeginIsAllowed) {
   EXPECT_FALSE(IsOutside("\xe5", Allowed({"Han"})));
 }
 
+TEST(ScriptLeak, WhatWasWrittenIsLookedAtAsOneText) {
+  const auto tokenizer = text::Tokenizer::FromJson(TokenizerJson(Full())).value();
+  const auto count = [&](std::string_view text) {
+    std::vector<int32_t> ids;
+    for (text::TokenId id : tokenizer->Encode(text, false)) ids.push_back(static_cast<int32_t>(id));
+    const WrittenTokens written = CountOutside(*tokenizer, ids, Allowed({"Latin"}));
+    return std::pair(static_cast<int>(written.tokens), static_cast<int>(written.outside));
+  };
+  EXPECT_EQ(count("the cat"), std::pair(5, 0));
+  EXPECT_EQ(count("the 中文"), std::pair(2 + 6, 6));  // A token for each byte, and all of them count.
+  EXPECT_EQ(count("tiếng<end>中"), std::pair(7 + 3, 3));
+  EXPECT_EQ(count("<end>"), std::pair(0, 0));
+  // Half of a character at the end: what it can be tells.
+  const std::vector<int32_t> half = {static_cast<int32_t>(*tokenizer->ByteTokenId(0xe5))};
+  EXPECT_EQ(CountOutside(*tokenizer, half, Allowed({"Latin"})).outside, 1u);
+}
+
 TEST(ScriptLeak, AnUnknownScriptIsToldWithTheNearest) {
   const std::vector<std::string> names = {"Latn", "Cyrilic"};
   EXPECT_THAT(AllowedScripts::Of(names).status().message(),

@@ -3,12 +3,11 @@
 #include <chrono>
 #include <editd/plugin.hpp>
 #include <optional>
-#include <set>
 
 #include "absl/strings/numbers.h"
 #include "editd/plugins/generate/v1/generate.pb.h"
-#include "plugins/generate/generator.h"
-#include "plugins/generate/prompts.h"
+#include "plugins/lib/generate/generator.h"
+#include "plugins/lib/generate/prompts.h"
 #include "plugins/lib/nn/model_weights.h"
 #include "plugins/lib/nn/torch_products.h"
 #include "storage/base/status.h"
@@ -130,19 +129,8 @@ absl::Status GeneratePlugin::Load(const pb::GenerateSpec& spec, Job& job) {
     if (!chat.ok()) return chat.status();
     chat_ = *std::move(chat);
   }
-  // generation_config.json goes before config.json, as in transformers; a chat's turns end with the tokenizer's eos,
-  // too.
-  const Json generation = Json::parse(Content(model, "generation_config.json"), nullptr, /*allow_exceptions=*/false);
-  std::set<int64_t> ends;
-  const Json eos = generation.is_object() && generation.contains("eos_token_id") ? generation["eos_token_id"] : Json();
-  for (const Json& id : eos.is_array() ? eos : Json::array({eos})) {
-    if (id.is_number_integer()) ends.insert(id.get<int64_t>());
-  }
-  if (ends.empty()) ends.insert(config.eos_token_ids.begin(), config.eos_token_ids.end());
-  if (chat_.has_value()) {
-    if (const auto id = tokenizer_->IdOf(chat_->eos_token()); id.has_value()) ends.insert(*id);
-  }
-  end_tokens_.assign(ends.begin(), ends.end());
+  end_tokens_ =
+      EndTokens(Content(model, "generation_config.json"), config, *tokenizer_, chat_.has_value() ? &*chat_ : nullptr);
 
   nn::DecoderOptions options;
   options.compute = ComputeOf(spec);

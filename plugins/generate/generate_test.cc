@@ -2,9 +2,9 @@
 #include <cmath>
 
 #include "plugins/evaluate/testing.h"
-#include "plugins/generate/generator.h"
-#include "plugins/generate/prompts.h"
-#include "plugins/generate/text_stream.h"
+#include "plugins/lib/generate/generator.h"
+#include "plugins/lib/generate/prompts.h"
+#include "plugins/lib/generate/text_stream.h"
 #include "storage/base/file.h"
 #include "storage/base/strings.h"
 

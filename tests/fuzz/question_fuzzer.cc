@@ -1,9 +1,10 @@
 // Questions from anywhere: a prompt, and after the first line's end JSON lines. What is read keeps its promises, and
-// what is not says why.
+// what is not says why. The whole is an answer to them, too.
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
 
+#include "plugins/evaluate/answer_letter.h"
 #include "plugins/evaluate/questions.h"
 #include "storage/base/strings.h"
 #include "storage/base/utf8.h"
@@ -36,6 +37,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
           for (const std::string& choice : question->choices) {
             if (choice.empty()) __builtin_trap();
           }
+          if (ChoiceMeant(text, question->choices).value_or(0) >= question->choices.size()) __builtin_trap();
         }
         return absl::OkStatus();
       });

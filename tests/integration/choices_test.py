@@ -78,6 +78,26 @@ class Choices(unittest.TestCase):
         self.assertIn("acc_norm", out)
         self.assertIn("again.jsonl", self.editd.ctl("eval", "show", "other").out)
 
+    def test_answers_in_words_and_what_is_written_are_kept(self):
+        """On a tiny model: what it says is rubbish, but it is kept, and counts as it stands."""
+        self.editd.import_model(tiny_model.write(self.editd.path("words"), 5), "words")
+        self.editd.write("words.jsonl", "".join(json.dumps(line) + "\n" for line in (
+            {"question": "Thủ đô của Việt Nam?", "choices": ["Hà Nội", "Huế", "Đà Nẵng", "Vinh"], "answer": "A"},
+            {"question": "2 + 2?", "choices": ["A. 3", "B. 4"], "answer": "B"})))
+        params = ('generated_answers { questions { path: "words.jsonl" } raw: true max_tokens: 6 } '
+                  'script_leak { prompt_path: "words.txt" raw: true max_tokens: 9 }')
+        self.editd.write("words.txt", "Tiếng Việt")
+        result, (head, *each) = self.evaluate(["words"], params)
+        scores = result["generated_answers"]["scores"][0]
+        self.assertEqual(head["metrics"], ["accuracy"])
+        self.assertEqual([line["answer"] for line in each], ["A", "B"])
+        self.assertTrue(all(isinstance(line["text"][0], str) for line in each))
+        self.assertAlmostEqual(scores["accuracy"].get("value", 0), sum(line["accuracy"][0] for line in each) / 2)
+        leak = result["script_leak"]["scores"][0]
+        self.assertLessEqual(leak.get("generated_outside", 0), leak["generated_tokens"])
+        self.assertLessEqual(leak["generated_tokens"], 9)
+        self.assertIn("generated answers, 2 questions", self.editd.ctl("eval", "compare", "words", "words").out)
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -3,8 +3,8 @@
 // Held back is what the next token may still change: half a character, and an end that may begin a stop string.
 //
 // Thread-compatible.
-#ifndef EDITD_PLUGINS_GENERATE_TEXT_STREAM_H_
-#define EDITD_PLUGINS_GENERATE_TEXT_STREAM_H_
+#ifndef EDITD_PLUGINS_LIB_GENERATE_TEXT_STREAM_H_
+#define EDITD_PLUGINS_LIB_GENERATE_TEXT_STREAM_H_
 
 #include <string>
 #include <string_view>
@@ -41,4 +41,4 @@ class TextStream {
 
 }  // namespace editd::generate
 
-#endif  // EDITD_PLUGINS_GENERATE_TEXT_STREAM_H_
+#endif  // EDITD_PLUGINS_LIB_GENERATE_TEXT_STREAM_H_

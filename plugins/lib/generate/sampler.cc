@@ -1,4 +1,4 @@
-#include "plugins/generate/sampler.h"
+#include "plugins/lib/generate/sampler.h"
 
 #include <algorithm>
 #include <cmath>

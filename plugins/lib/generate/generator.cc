@@ -1,11 +1,11 @@
-#include "plugins/generate/generator.h"
+#include "plugins/lib/generate/generator.h"
 
 #include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <memory>
 
-#include "plugins/generate/text_stream.h"
+#include "plugins/lib/generate/text_stream.h"
 #include "storage/base/status.h"
 #include "storage/base/strings.h"
 

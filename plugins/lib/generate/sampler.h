@@ -5,8 +5,8 @@
 // place, so an answer depends neither on the batch nor on threads.
 //
 // Thread-safe: functions of their arguments.
-#ifndef EDITD_PLUGINS_GENERATE_SAMPLER_H_
-#define EDITD_PLUGINS_GENERATE_SAMPLER_H_
+#ifndef EDITD_PLUGINS_LIB_GENERATE_SAMPLER_H_
+#define EDITD_PLUGINS_LIB_GENERATE_SAMPLER_H_
 
 #include <cstdint>
 #include <span>
@@ -38,4 +38,4 @@ double Uniform(uint64_t seed, uint64_t prompt, uint64_t step);
 
 }  // namespace editd::generate
 
-#endif  // EDITD_PLUGINS_GENERATE_SAMPLER_H_
+#endif  // EDITD_PLUGINS_LIB_GENERATE_SAMPLER_H_

@@ -1,6 +1,6 @@
 // Prompts: from what a spec says to token ids.
-#ifndef EDITD_PLUGINS_GENERATE_PROMPTS_H_
-#define EDITD_PLUGINS_GENERATE_PROMPTS_H_
+#ifndef EDITD_PLUGINS_LIB_GENERATE_PROMPTS_H_
+#define EDITD_PLUGINS_LIB_GENERATE_PROMPTS_H_
 
 #include <cstdint>
 #include <nlohmann/json.hpp>
@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "plugins/lib/jinja/chat_template.h"
+#include "plugins/lib/nn/config.h"
 #include "plugins/lib/text/tokenizer.h"
 
 namespace editd::generate {
@@ -40,6 +41,11 @@ struct PromptForm {
 // INVALID_ARGUMENT if a prompt is empty, is longer than the context or is refused by the template; says which.
 absl::StatusOr<std::vector<int32_t>> Encode(const Prompt& prompt, const PromptForm& form);
 
+// What ends an answer: generation_config.json's "eos_token_id" goes before config.json's, as in transformers; a chat's
+// turns end with the tokenizer's eos, too. `chat` may be null.
+std::vector<int32_t> EndTokens(std::string_view generation_config_json, const nn::DecoderConfig& config,
+                               const text::Tokenizer& tokenizer, const jinja::ChatTemplate* chat);
+
 }  // namespace editd::generate
 
-#endif  // EDITD_PLUGINS_GENERATE_PROMPTS_H_
+#endif  // EDITD_PLUGINS_LIB_GENERATE_PROMPTS_H_

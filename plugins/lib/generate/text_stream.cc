@@ -1,4 +1,4 @@
-#include "plugins/generate/text_stream.h"
+#include "plugins/lib/generate/text_stream.h"
 
 #include <algorithm>
 

@@ -1,4 +1,6 @@
-#include "plugins/generate/prompts.h"
+#include "plugins/lib/generate/prompts.h"
+
+#include <set>
 
 #include "plugins/lib/text/unicode.h"
 #include "storage/base/status.h"
@@ -92,6 +94,21 @@ absl::StatusOr<std::vector<int32_t>> Encode(const Prompt& prompt, const PromptFo
                                              " positions that ", form.model, " knows; shorten it"));
   }
   return std::vector<int32_t>(ids.begin(), ids.end());
+}
+
+std::vector<int32_t> EndTokens(std::string_view generation_config_json, const nn::DecoderConfig& config,
+                               const text::Tokenizer& tokenizer, const jinja::ChatTemplate* chat) {
+  const Json generation = Json::parse(generation_config_json, nullptr, /*allow_exceptions=*/false);
+  std::set<int64_t> ends;
+  const Json eos = generation.is_object() && generation.contains("eos_token_id") ? generation["eos_token_id"] : Json();
+  for (const Json& id : eos.is_array() ? eos : Json::array({eos})) {
+    if (id.is_number_integer()) ends.insert(id.get<int64_t>());
+  }
+  if (ends.empty()) ends.insert(config.eos_token_ids.begin(), config.eos_token_ids.end());
+  if (chat != nullptr) {
+    if (const auto id = tokenizer.IdOf(chat->eos_token()); id.has_value()) ends.insert(*id);
+  }
+  return {ends.begin(), ends.end()};
 }
 
 }  // namespace editd::generate

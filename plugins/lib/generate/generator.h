@@ -3,8 +3,8 @@
 // it.
 //
 // Thread-compatible.
-#ifndef EDITD_PLUGINS_GENERATE_GENERATOR_H_
-#define EDITD_PLUGINS_GENERATE_GENERATOR_H_
+#ifndef EDITD_PLUGINS_LIB_GENERATE_GENERATOR_H_
+#define EDITD_PLUGINS_LIB_GENERATE_GENERATOR_H_
 
 #include <cstdint>
 #include <functional>
@@ -12,7 +12,7 @@
 #include <string_view>
 #include <vector>
 
-#include "plugins/generate/sampler.h"
+#include "plugins/lib/generate/sampler.h"
 #include "plugins/lib/nn/stepper.h"
 #include "plugins/lib/text/tokenizer.h"
 
@@ -54,4 +54,4 @@ absl::StatusOr<std::vector<Answer>> Generate(nn::Decoder* decoder, nn::Stepper* 
 
 }  // namespace editd::generate
 
-#endif  // EDITD_PLUGINS_GENERATE_GENERATOR_H_
+#endif  // EDITD_PLUGINS_LIB_GENERATE_GENERATOR_H_
