@@ -193,11 +193,11 @@ TEST_F(ImportTest, GgufModelsOfEachArchitectureAreTheModelsTheyWere) {
     }
     // And the configuration means the same: the logits are those of the model it was.
     const nn::WeightSource source = {[&](std::string_view name) -> std::optional<nn::TensorView> {
-                                       const auto found = bytes.find(name);
-                                       if (found == bytes.end()) return std::nullopt;
-                                       return nn::TensorView{*DTypeFromName(run.Tensor(found->first)->dtype()),
-                                                             weights.shape(found->first), found->second.data()};
-                                     }};
+      const auto found = bytes.find(name);
+      if (found == bytes.end()) return std::nullopt;
+      return nn::TensorView{*DTypeFromName(run.Tensor(found->first)->dtype()), weights.shape(found->first),
+                            found->second.data()};
+    }};
     ASSERT_OK_AND_ASSIGN(const auto decoder, nn::Decoder::Load(config, source, {}));
     nn::HiddenStates hidden;
     const std::vector<std::span<const int32_t>> sequences(golden.ids.begin(), golden.ids.end());

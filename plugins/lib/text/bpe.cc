@@ -18,7 +18,7 @@
 namespace editd::text {
 namespace {
 
-constexpr size_t kShort = 48;  // Symbols; where the heap begins to win.
+constexpr size_t kShort = 48;              // Symbols; where the heap begins to win.
 constexpr uint32_t kRemembered = 1 << 16;  // Symbols; memory for longer pieces is not kept for the next.
 constexpr uint32_t kNone = ~uint32_t{0};
 
