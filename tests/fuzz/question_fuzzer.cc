@@ -13,6 +13,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace editd::evaluate;
   const std::string_view text(reinterpret_cast<const char*>(data), size);
   const size_t end = std::min(text.find('\n'), text.size());
+  if (!editd::IsUtf8(text.substr(0, end))) return 0;  // Protobuf lets no other string into a spec.
   QuestionForm form;
   auto prompt = PromptTemplate::Parse(text.substr(0, end));
   if (prompt.ok()) {
