@@ -29,7 +29,7 @@ class Retry(unittest.TestCase):
         cls.editd = Editd().__enter__()
         cls.addClassCleanup(cls.editd.__exit__, None, None, None)
         cls.editd.import_model(next((DEPS / "model").glob("*.gguf")), "smol")
-        cls.editd.write("texts.jsonl", documents(60))
+        cls.editd.write("texts.jsonl", documents(40))
 
     def job(self, number):
         return self.editd.json("why", number)[0]["job"]
@@ -76,7 +76,7 @@ class Retry(unittest.TestCase):
         attempt, told, progress, metrics = 0, {}, {}, []
         for event in editd.json("watch", job)[:-1]:  # The last is how it ended.
             attempt = max(attempt, int(event.get("state", {}).get("attempt", 0)))
-            if match := re.search(r"goes on after (\d+) of 60 documents, (\d+) tokens", event.get("log", {}).get("text", "")):
+            if match := re.search(r"goes on after (\d+) of 40 documents, (\d+) tokens", event.get("log", {}).get("text", "")):
                 told[attempt] = (int(match[1]), int(match[2]))
             if event.get("progress", {}).get("phase") == "evaluate":
                 progress.setdefault(attempt, []).append(int(event["progress"].get("done", 0)))
