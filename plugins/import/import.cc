@@ -17,7 +17,7 @@
 namespace editd::importer {
 namespace {
 
-// Tiles, the decoder's buffer, and the tokenizer's text.
+// Tiles, the decoder's buffer, the tokenizer's text, and the host's chunks on their way to the pack (80 MB at most).
 constexpr uint64_t kMemory = 160 << 20;
 
 bool IsFolder(const std::vector<File>& files) { return files.size() != 1 || !files[0].name.empty(); }

@@ -11,22 +11,20 @@
 #include "storage/base/pack_writer.h"
 
 #include <fcntl.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <condition_variable>
-#include <cstdlib>
 #include <cstring>
 #include <deque>
 #include <limits>
 #include <mutex>
-#include <new>
 #include <thread>
 #include <unordered_map>
 
 #include "storage/base/finite.h"
+#include "storage/base/huge_memory.h"
 #include "storage/base/strings.h"
 #include "storage/base/tree_hash.h"
 
@@ -35,8 +33,7 @@ namespace {
 
 constexpr uint64_t kBytesOfHeaderEntry = 192;  // A generous estimate, padding entries included.
 constexpr uint64_t kWritebackStep = 8 << 20;   // Bytes after which the kernel is told to begin writing.
-constexpr size_t kHugePage = 2 << 20;
-constexpr uint64_t kRoomStep = 64 << 20;  // Bytes that the file system is asked for at once.
+constexpr uint64_t kRoomStep = 64 << 20;       // Bytes that the file system is asked for at once.
 
 uint64_t RoundUp(uint64_t value, uint64_t multiple) { return (value + multiple - 1) / multiple * multiple; }
 
@@ -82,7 +79,13 @@ class PackWriter::Pipeline {
         options_(std::move(options)),
         room_(RoundUp(512 + kBytesOfHeaderEntry * options_.expected_tensors, kPackDataAlignment)),
         // For each thread as many as it hashes at once, and as many waiting.
-        buffers_left_(options_.threads == 0 ? 1 : Sha256Lanes() * (options_.threads + 1)) {
+        free_(options_.threads == 0 ? 1 : Sha256Lanes() * (options_.threads + 1)),
+        buffers_(AllocateHugeMemory(free_.size() * kChunkBytes)) {
+    for (size_t i = 0; i < free_.size(); ++i) free_[i] = static_cast<char*>(buffers_.get()) + i * kChunkBytes;
+  }
+
+  // Not in the constructor: when a thread cannot be had, the destructor ends those that run.
+  void StartThreads() {
     for (unsigned i = 0; i < options_.threads; ++i) threads_.emplace_back([this] { Serve(); });
   }
 
@@ -230,25 +233,10 @@ class PackWriter::Pipeline {
 
   char* FreeBuffer() {
     std::unique_lock lock(mutex_);
-    if (free_.empty() && buffers_left_ > 0) {
-      MakeBuffers();
-    } else {
-      returned_.wait(lock, [this] { return !free_.empty(); });
-    }
+    returned_.wait(lock, [this] { return !free_.empty(); });
     char* buffer = free_.back();
     free_.pop_back();
     return buffer;
-  }
-
-  // A few buffers in a huge page, where the kernel gives one: small pages would cost more than filling them.
-  void MakeBuffers() {
-    char* const page = static_cast<char*>(std::aligned_alloc(kHugePage, kHugePage));
-    if (page == nullptr) throw std::bad_alloc();
-    (void)::madvise(page, kHugePage, MADV_HUGEPAGE);
-    pages_.emplace_back(page);
-    for (size_t at = 0; at < kHugePage && buffers_left_ > 0; at += kChunkBytes, --buffers_left_) {
-      free_.push_back(page + at);
-    }
   }
 
   // The file becomes longer than it will be; Finish cuts it. A file system that cannot, or is full, says so when bytes
@@ -404,13 +392,9 @@ class PackWriter::Pipeline {
   mutable std::mutex mutex_;  // Guards what follows.
   std::condition_variable work_, returned_, idle_;
   std::deque<std::unique_ptr<Chunk>> queue_;
-  struct Free {
-    void operator()(char* page) const { std::free(page); }
-  };
-  std::vector<std::unique_ptr<char, Free>> pages_;
-  std::vector<char*> free_;  // In pages_.
-  size_t buffers_left_;      // That may still be made.
-  bool complete_ = false;    // No more chunks will come.
+  std::vector<char*> free_;  // In buffers_; the last returned is the first taken, so that few are ever touched.
+  const HugeMemory buffers_;
+  bool complete_ = false;  // No more chunks will come.
   size_t in_flight_ = 0;
   uint64_t on_file_ = 0;
   uint64_t next_writeback_ = kWritebackStep;
@@ -426,6 +410,7 @@ absl::StatusOr<std::unique_ptr<PackWriter>> PackWriter::Create(UniqueFd file, st
   ASSIGN_OR_RETURN(const uint64_t size, FileSize(file.get(), name));
   if (size != 0) return absl::FailedPreconditionError(StrCat(name, ": not empty"));
   auto pipeline = std::make_unique<Pipeline>(std::move(file), std::move(name), std::move(options));
+  pipeline->StartThreads();
   return std::unique_ptr<PackWriter>(new PackWriter(std::move(pipeline)));
 }
 

@@ -1,9 +1,9 @@
 // PackWriter: writes tensors into a new pack as their bytes come, and learns their ids on the way.
 //
 // The bytes are cut into chunks of 1 MiB; a few threads hash, check and write the chunks while the caller makes the
-// next ones. Memory stays at 16 chunks a thread and 16 more, whatever the tensors' size. A tensor's name in a pack is
-// its id, known only when its last byte has been seen, so the header is written last, into room left for it at the
-// beginning.
+// next ones. Memory stays at as many chunks a thread as the processor hashes side by side (sha256_lanes.h; 16 at most),
+// and once as many more, whatever the tensors' size. A tensor's name in a pack is its id, known only when its last byte
+// has been seen, so the header is written last, into room left for it at the beginning.
 //
 // Tensors with an id that is known already (two equal tensors in the pack, or Options::known) take no room: their range
 // becomes padding and its disk blocks are given back.

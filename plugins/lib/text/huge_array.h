@@ -5,13 +5,11 @@
 #ifndef EDITD_PLUGINS_LIB_TEXT_HUGE_ARRAY_H_
 #define EDITD_PLUGINS_LIB_TEXT_HUGE_ARRAY_H_
 
-#include <sys/mman.h>
-
 #include <cstddef>
-#include <cstdlib>
-#include <memory>
 #include <new>
 #include <type_traits>
+
+#include "storage/base/huge_memory.h"
 
 namespace editd::text {
 
@@ -23,27 +21,18 @@ class HugeArray {
   HugeArray() = default;
   // `size` slots, each made of `from`.
   template <typename... From>
-  explicit HugeArray(size_t size, const From&... from) : size_(size) {
-    constexpr size_t kHuge = size_t{2} << 20;
-    const size_t alignment = size * sizeof(Slot) >= kHuge ? kHuge : 64;
-    const size_t bytes = (size * sizeof(Slot) + alignment - 1) / alignment * alignment;
-    void* memory = std::aligned_alloc(alignment, bytes);
-    if (!memory) throw std::bad_alloc();
-    if (alignment == kHuge) ::madvise(memory, bytes, MADV_HUGEPAGE);  // A wish.
-    auto* slots = static_cast<Slot*>(memory);
-    for (size_t i = 0; i < size; ++i) new (slots + i) Slot(from...);
-    slots_.reset(slots);
+  explicit HugeArray(size_t size, const From&... from) : memory_(AllocateHugeMemory(size * sizeof(Slot))), size_(size) {
+    for (size_t i = 0; i < size; ++i) new (slots() + i) Slot(from...);
   }
 
   size_t size() const { return size_; }
-  Slot& operator[](size_t i) { return slots_[i]; }
-  const Slot& operator[](size_t i) const { return slots_[i]; }
+  Slot& operator[](size_t i) { return slots()[i]; }
+  const Slot& operator[](size_t i) const { return slots()[i]; }
 
  private:
-  struct Free {
-    void operator()(Slot* memory) const { std::free(memory); }
-  };
-  std::unique_ptr<Slot[], Free> slots_;
+  Slot* slots() const { return static_cast<Slot*>(memory_.get()); }
+
+  HugeMemory memory_;
   size_t size_ = 0;
 };
 
