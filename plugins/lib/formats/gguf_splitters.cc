@@ -1,7 +1,7 @@
 // Not here, and so refused by name: what llama.cpp does by a procedure of its own or by look-ahead without a bound
 // (afmoe, tiny_aya, cohere2moe, superbpe, granite-embed-multi-97m), what is no byte-level BPE (gemma4, sarvam-moe,
-// whitespace), what adds a separator (roberta-bpe, jina-v1-en, jina-v2-code), chameleon, and "default", which is a
-// guess.
+// whitespace), what adds a separator (roberta-bpe, jina-v1-en, jina-v2-code), chameleon, jais-2 and spark2_5, and
+// "default", which is a guess.
 #include "plugins/lib/formats/gguf_splitters.h"
 
 #include "plugins/lib/formats/json.h"
@@ -63,7 +63,8 @@ const std::vector<Row>& Rows() {
        {{kGpt2}}},
       {{"starcoder", "refact", "command-r", "codeshell", "exaone", "minerva-7b", "mellum2"}, {{R"(\p{N})", kGpt2}}},
       {{"falcon3", "falcon-h1", "pixtral", "midm-2.0", "lfm2", "jina-v5-nano"}, {{kLlama3}, false, true, true}},
-      {{"dbrx", "smaug-bpe", "glm4", "chatglm-bpe"}, {{kLlama3}}},
+      {{"dbrx", "smaug-bpe", "chatglm-bpe"}, {{kLlama3}}},
+      {{"glm4", "glm5"}, {{kLlama3}, false, true}},
       {{"kormo", "f2llmv2", "megrez", "stablelm2", "hunyuan", "solar-open", "grok-2"}, {{kQwen2}}},
       {{"qwen35"},
        {{CONTRACTIONS R"(|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*|)" SPACES}, true}},

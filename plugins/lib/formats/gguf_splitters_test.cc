@@ -65,6 +65,8 @@ TEST(GgufSplitters, WhatLlamaCppSetsWithTheName) {
   ASSERT_NE(FindGgufSplitter("tekken"), nullptr);
   EXPECT_TRUE(FindGgufSplitter("tekken")->ignore_merges);
   EXPECT_TRUE(FindGgufSplitter("tekken")->add_bos);
+  EXPECT_TRUE(FindGgufSplitter("glm4")->ignore_merges);
+  EXPECT_FALSE(FindGgufSplitter("glm4")->add_bos);
   EXPECT_FALSE(FindGgufSplitter("gpt-4o")->ignore_merges);
   EXPECT_FALSE(FindGgufSplitter("deepseek-v3")->add_bos);
   EXPECT_TRUE(FindGgufSplitter("qwen35")->nfc);
