@@ -244,6 +244,7 @@ void Bpe::MergeLong(Scratch* scratch) const {
   if (size <= kRemembered) return;
   for (auto* memory : {&ranks, &next, &previous}) std::vector<uint32_t>().swap(*memory);
   std::vector<Scratch::Pair>().swap(pairs);
+  std::vector<Scratch::Run>().swap(heap);
 }
 
 }  // namespace editd::text

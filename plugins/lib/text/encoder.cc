@@ -65,8 +65,6 @@ Encoder::Encoder(const Tokenizer* tokenizer) : tokenizer_(tokenizer), cache_(std
 }
 Encoder::~Encoder() = default;
 
-void Encoder::ClearCache() { cache_->Clear(); }
-
 bool Encoder::WholePiece(std::string_view piece, TokenId* id) {
   std::string_view spelled = piece;
   if (tokenizer_->spec_.byte_level) {
@@ -285,6 +283,7 @@ void Encoder::WalkIds(std::string_view text, OnIds&& on_ids) {
 }
 
 void Encoder::Encode(std::string_view text, bool add_special_tokens, std::vector<TokenId>* ids) {
+  if (ids->empty()) ids->reserve(text.size() / 4);  // Else each of many short texts would move all before them.
   if (add_special_tokens) ids->insert(ids->end(), tokenizer_->prefix_.begin(), tokenizer_->prefix_.end());
   // Written here without a look at the room that is left but once a run, and moved on when it is full: the vector would
   // make each of its elements zero first.
@@ -295,7 +294,6 @@ void Encoder::Encode(std::string_view text, bool add_special_tokens, std::vector
     ids->insert(ids->end(), some, some + size);
     size = 0;
   };
-  ids->reserve(ids->size() + text.size() / 4);
   WalkIds(text, [&](const TokenId* found, size_t count) {
     if (size + count > kRoom) {
       move_on();

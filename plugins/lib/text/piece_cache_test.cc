@@ -61,7 +61,7 @@ TEST(PieceCache, ForgetsBeforeItOutgrowsItsBound) {
     most = std::max(most, cache.bytes());
   }
   EXPECT_LE(most, PieceCache::kMostBytes);
-  EXPECT_LT(PieceCache::kMostBytes, 20'000'000u);
+  EXPECT_LT(PieceCache::kMostBytes, size_t{18} << 20);
   EXPECT_GT(most, PieceCache::kMostBytes / 4);  // The test has filled it.
 }
 

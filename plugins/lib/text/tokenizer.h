@@ -153,8 +153,6 @@ class Encoder {
   // many tokens that were.
   uint64_t Count(std::string_view text, uint64_t* counts);
 
-  void ClearCache();
-
  private:
   class Cache;
 

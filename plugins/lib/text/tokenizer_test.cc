@@ -177,6 +177,20 @@ TEST(Tokenizer, TellsWhatATokenIs) {
   EXPECT_EQ(tokenizer->Decode({256, 260, 'l'}, true), "hel");
 }
 
+TEST(Tokenizer, ManyShortTextsMoveTheListOfIdsSeldom) {
+  ASSERT_OK_AND_ASSIGN(auto tokenizer, Tokenizer::FromJson(SmallJson()));
+  Encoder encoder(tokenizer.get());
+  std::vector<TokenId> ids;
+  size_t moves = 0;
+  for (int i = 0; i < 10'000; ++i) {
+    const size_t before = ids.capacity();
+    encoder.Encode("hello words of a short text", true, &ids);
+    moves += ids.capacity() != before;
+  }
+  EXPECT_GT(ids.size(), 100'000u);
+  EXPECT_LT(moves, 40u);  // Doublings.
+}
+
 TEST(Tokenizer, EncodesAMillionOfOneLetter) {
   ASSERT_OK_AND_ASSIGN(auto tokenizer, Tokenizer::FromJson(SmallJson()));
   std::string text;
