@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <cstring>
 #include <random>
 #include <vector>
 
@@ -165,6 +166,49 @@ TEST_P(EachTable, RotationAndTransposition) {
   kernels_->transpose_units(rows.data(), 41, 37, 48, out.data());
   for (int64_t u = 0; u < 37; ++u) {
     for (int64_t c = 0; c < 48; ++c) ASSERT_EQ(out[u * 48 + c], c < 41 ? c * 37 + u : 9);
+  }
+}
+
+// Rows, sequences and depths beside what the tiles take, weights at an odd address.
+TEST_P(EachTable, ProductsWithStoredRows) {
+  const int64_t rows = 7, m = 6;
+  std::uniform_int_distribution<int> whole(-20, 20);  // Sums of products stay exact, in every type.
+  for (const int64_t k : {1, 31, 32, 33, 98}) {
+    for (const Compute compute : {Compute::kF32, Compute::kBF16}) {
+      for (const Stored stored : {Stored::kF32, Stored::kBF16, Stored::kF16}) {
+        for (const bool exact : {true, false}) {
+          auto x = Random(m * k, 1), w = Random(rows * k, 1);
+          for (auto* v : {&x, &w}) {
+            for (float& f : *v) f = exact ? static_cast<float>(whole(random_)) / 4 : f;
+          }
+          std::vector<char> bytes(1 + w.size() * BytesOf(stored)), rounded(x.size() * BytesOf(compute));
+          for (size_t i = 0; i < w.size(); ++i) {
+            const uint16_t half = stored == Stored::kF16 ? FloatToHalf(w[i]) : FloatToBFloat16(w[i]);
+            const void* const from = stored == Stored::kF32 ? static_cast<const void*>(&w[i]) : &half;
+            std::memcpy(&bytes[1 + i * BytesOf(stored)], from, BytesOf(stored));
+          }
+          kernels_->convert(x.data(), 1.0f, m * k, compute, rounded.data());
+          const auto product = [&](int64_t first_row, int64_t row_count, int64_t first, int64_t count) {
+            std::vector<float> arranged(2 * count * ((k + 31) / 32 * 32)), y(count * row_count);
+            kernels_->arrange(compute, &rounded[first * k * BytesOf(compute)], count, k, arranged.data());
+            kernels_->dot(stored, compute, &bytes[1 + first_row * k * BytesOf(stored)], row_count, k, arranged.data(),
+                          count, y.data(), row_count);
+            return y;
+          };
+          const auto all = product(0, rows, 0, m);
+          for (int64_t i = 0; i < m; ++i) {
+            for (int64_t r = 0; r < rows; ++r) {
+              ASSERT_EQ(all[i * rows + r], product(r, 1, i, 1)[0]) << k << ": an element depends on its neighbours";
+              float sum = 0;
+              for (int64_t l = 0; l < k; ++l) sum += x[i * k + l] * w[r * k + l];
+              if (exact) {
+                ASSERT_EQ(all[i * rows + r], sum) << k << " " << i << " " << r;
+              }
+            }
+          }
+        }
+      }
+    }
   }
 }
 
