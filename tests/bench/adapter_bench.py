@@ -5,7 +5,8 @@
 Makes a base of TinyLlama's shape and a LoRA adapter on all of its linear layers (random numbers), imports both into an editd
 of its own, and merges in turns: ours from `editctl submit --wait` to its end, with the result published and on disk; PEFT's
 as a script that loads both, calls merge_and_unload and saves the model. Printed: the best of the rounds, the ratio,
-processor seconds, and memory as merge_bench.py has it. The store is a fresh copy for each of our runs.
+processor seconds, and memory as merge_bench.py has it. The store is a fresh copy for each of our runs, and both begin with
+their inputs in the page cache.
 
 PYTHON has torch, transformers and peft: the tests' own. Needs 9 GB of disk at full size.
 """
@@ -23,7 +24,7 @@ import time
 import numpy as np
 
 import merge_bench
-from merge_bench import ROOT, Editd, WorkerMemory
+from merge_bench import ROOT, WorkerMemory, settle
 
 PEER = """
 import sys, torch, transformers, peft
@@ -60,6 +61,7 @@ def write_adapter(folder, layers, rank):
 
 def peer(python, work):
     out = work / "peer-out"
+    settle(work.glob("*/*.safetensors"))
     start = time.monotonic()
     process = subprocess.Popen([python, "-c", PEER, work / "base", work / "adapter", out], stdout=subprocess.DEVNULL,
                                stderr=subprocess.PIPE, env=os.environ | {"HF_HUB_OFFLINE": "1"})
@@ -74,6 +76,7 @@ def peer(python, work):
 
 
 def ours(editd):
+    settle((editd.state / "packs").rglob("*.safetensors"))
     memory = WorkerMemory(editd.process.pid)
     start = time.monotonic()
     done = editd.submit("""plugin: "adapter" input { model: "base" name: "base" } input { model: "lora" name: "adapter" }
