@@ -293,10 +293,6 @@ class Service::Rpcs final : public v1::Editor::Service {
                                 v1::ListMeasurementsResponse* response) override {
     return OnCore([&]() -> absl::Status {
       std::vector<storage::Measurement> found;
-      if (request->of_job() > 0) {
-        ASSIGN_OR_RETURN(const v1::Job job, parts_.jobs->Get(request->of_job()));
-        found = storage::Store::MeasurementsOf(job);
-      }
       for (const std::string& version : request->versions()) {
         ASSIGN_OR_RETURN(const Id id, Id::FromHex(version));
         ASSIGN_OR_RETURN(const std::vector<storage::Measurement> of_version, parts_.store->MeasurementsOf(id));

@@ -30,10 +30,12 @@ std::vector<editd::v1::Dataset> Datasets::List() const {
 absl::StatusOr<editd::v1::Dataset> Datasets::Add(const editd::v1::Dataset& dataset) {
   const auto found = datasets_.find(dataset.name());
   if (found != datasets_.end()) {
-    if (found->second.content() == dataset.content() && found->second.field() == dataset.field()) return found->second;
+    const bool same_content = found->second.content() == dataset.content();
+    if (same_content && found->second.field() == dataset.field()) return found->second;
     return absl::AlreadyExistsError(
-        StrCat("there is a dataset \"", dataset.name(),
-               "\" with another content; remove it first, or choose another name: what was measured on it keeps it"));
+        StrCat("there is a dataset \"", dataset.name(), "\" with ",
+               same_content ? StrCat("this content, but field \"", found->second.field(), "\"") : "another content",
+               "; choose another name, or remove it first: jobs that used it know its content all the same"));
   }
   Catalogue::Batch batch;
   batch.Put(Table::kDatasets, dataset.name(), dataset);

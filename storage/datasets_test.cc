@@ -52,6 +52,10 @@ TEST_F(DatasetsTest, ANameThatIsTakenKeepsItsContent) {
   EXPECT_OK(store().AddDataset(Make("vi", {{"", "1"}}), "bob"));
   EXPECT_THAT(store().AddDataset(Make("vi", {{"", "2"}}), "bob"),
               StatusIs(absl::StatusCode::kAlreadyExists, HasSubstr("\"vi\" with another content")));
+  editd::v1::Dataset other_field = Make("vi", {{"", "1"}});
+  other_field.set_field("body");
+  EXPECT_THAT(store().AddDataset(other_field, "bob"),
+              StatusIs(absl::StatusCode::kAlreadyExists, HasSubstr("\"vi\" with this content, but field \"\"")));
   EXPECT_EQ(store().FindDataset("vi")->user(), "anna");
   ASSERT_OK(store().RemoveDataset("vi"));
   EXPECT_OK(store().AddDataset(Make("vi", {{"", "2"}}), "bob"));
@@ -65,6 +69,8 @@ TEST_F(DatasetsTest, WhatIsWrongIsTold) {
   EXPECT_TRUE(absl::IsNotFound(store().RemoveDataset("other").status()));
   EXPECT_THAT(store().AddDataset(Make("a b", {{"", "1"}}), "anna"),
               StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("\"a b\" is no name for a dataset")));
+  EXPECT_THAT(store().AddDataset(Make("vi@v2", {{"", "1"}}), "anna"),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("a tag other than v1, v2, ... may follow")));
   editd::v1::Dataset missing = Make("missing", {{"", "1"}});
   missing.mutable_entries(0)->set_asset(std::string(64, 'a'));
   EXPECT_THAT(store().AddDataset(missing, "anna"),

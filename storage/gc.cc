@@ -3,13 +3,13 @@
 // What may go is found on any thread, in a view of the store as it was at the start (marks.h). Meanwhile the store goes
 // on, so it notes what is touched: versions that a ref or a job points at or that are published, assets that a job or a
 // dataset names (Parts::touched). The sweep then runs on the core thread in short steps, each one batch, and leaves
-// alone what was touched, and what a touched version uses. So nothing that was needed at the start or has been needed
+// alone what was touched, and what a touched version needs. So nothing that was needed at the start or has been needed
 // since goes; what became garbage meanwhile waits for the next collection.
 //
-// Order: versions become tombstones, then packs go (only as a whole) that no version uses, then assets, trees, orphans.
-// A crash between two steps leaves less garbage, and nothing wrong. Rows go first; a file is moved into incoming/ in
-// the step that takes its row, and removed there later by whoever asked, since that may take long. A start empties
-// incoming/.
+// Order: versions become tombstones, then packs go (only as a whole) that no version uses, then assets with their
+// trees, orphans, checkpoints. A crash between two steps leaves less garbage, and nothing wrong. Rows go first; a file
+// is moved into incoming/ in the step that takes its row, and removed there later by whoever asked, since that may take
+// long. A start empties incoming/.
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -21,6 +21,7 @@
 
 #include "storage/base/strings.h"
 #include "storage/marks.h"
+#include "storage/measurements.h"
 
 namespace editd::storage {
 namespace {
@@ -57,7 +58,7 @@ class Collection : public GarbageCollection {
     }
     if (!assets_.empty()) RETURN_IF_ERROR(FindTrees());
     RETURN_IF_ERROR(FindOrphanFiles());
-    RETURN_IF_ERROR(view_.layout->ForEachCheckpoint([this](uint64_t id, uint64_t bytes, int64_t) {
+    RETURN_IF_ERROR(view_.layout->ForEachCheckpoint([this](uint64_t id, uint64_t bytes) {
       const absl::StatusOr<editd::v1::Job> job = view_.jobs->Get(id);
       const std::string reason = job.ok() ? marks_->WhyNoCheckpoint(*job) : "there is no such job";
       if (reason.empty()) return;
@@ -76,15 +77,13 @@ class Collection : public GarbageCollection {
       RETURN_IF_ERROR(SweepPacks());
     } else if (!assets_.empty()) {
       RETURN_IF_ERROR(SweepAssets());
-    } else if (!gone_.empty()) {
-      RETURN_IF_ERROR(SweepTrees());
     } else if (!orphans_.empty()) {
       SweepOrphans();
     } else {
       for (const uint64_t id : checkpoints_) {
         const absl::StatusOr<editd::v1::Job> job = parts_.jobs->Get(id);
-        if (job.ok() && IsActive(*job)) {
-          Stays(GarbageKind::kCheckpoint, StrCat(id));  // It is tried again.
+        if (job.ok() && marks_->WhyNoCheckpoint(*job).empty()) {
+          Stays(GarbageKind::kCheckpoint, StrCat(id));  // It is tried again, or has been meanwhile.
         } else {
           Discard(parts_.layout->CheckpointPath(id));
         }
@@ -184,10 +183,11 @@ class Collection : public GarbageCollection {
 
   // --- on the core thread -------------------------------------------------------------------------------------------
 
-  // What a version that was touched since the last step uses, stays.
+  // What a version that was touched since the last step uses, stays; so does what its jobs keep for it (marks.h).
   absl::Status NoteTouched() {
     for (const Id& id : touched_.versions) {
-      kept_versions_.insert(id);
+      marks_->Keep(id.Hex(), "it is used again");
+      RETURN_IF_ERROR(KeepFilesOfJobs(id));
       editd::v1::ManifestRow manifest;
       ASSIGN_OR_RETURN(const bool found, parts_.catalogue->Get(Table::kManifests, id.view(), &manifest));
       if (!found) continue;
@@ -198,11 +198,27 @@ class Collection : public GarbageCollection {
         ASSIGN_OR_RETURN(const Id pack, Id::FromBytes(row.pack()));
         kept_packs_.insert(pack);
       }
-      for (const editd::v1::FileEntry& file : manifest.files()) {
-        touched_.assets.insert(Id::FromHex(file.asset()).value_or(Id{}));
-      }
+      for (const editd::v1::FileEntry& file : manifest.files()) parts_.Touch(file);
     }
     touched_.versions.clear();
+    return absl::OkStatus();
+  }
+
+  // What the version was made from, and what was measured of it.
+  absl::Status KeepFilesOfJobs(const Id& id) {
+    const absl::StatusOr<editd::v1::Version> version = ReadVersion(parts_, id);
+    if (absl::IsNotFound(version.status())) return absl::OkStatus();  // Of a job that made none.
+    RETURN_IF_ERROR(version.status());
+    if (const absl::StatusOr<editd::v1::Job> maker = parts_.jobs->Get(version->job()); maker.ok()) {
+      for (const editd::v1::FileBinding& binding : maker->files()) {
+        for (const editd::v1::FileEntry& file : binding.entries()) parts_.Touch(file);
+      }
+    }
+    ASSIGN_OR_RETURN(const std::vector<Measurement> measurements, ReadMeasurements(*parts_.catalogue, id));
+    for (const Measurement& measurement : measurements) {
+      ASSIGN_OR_RETURN(const editd::v1::Job job, parts_.jobs->Get(measurement.job));
+      for (const editd::v1::FileEntry& file : job.exported()) parts_.Touch(file);
+    }
     return absl::OkStatus();
   }
 
@@ -211,7 +227,7 @@ class Collection : public GarbageCollection {
     std::vector<std::pair<Id, editd::v1::LineageRow>> tombstones;
     for (size_t rows = 0; rows < kRowsOfAStep && next_ < versions_.size(); rows += 3, ++next_) {
       const Id& id = versions_[next_];
-      if (kept_versions_.contains(id)) {
+      if (marks_->Alive(id)) {
         Stays(GarbageKind::kVersion, id.Hex());
         continue;
       }
@@ -276,17 +292,12 @@ class Collection : public GarbageCollection {
     for (const Id& id : step) {
       if (!gone.contains(id)) Stays(GarbageKind::kAsset, id.Hex());
     }
-    gone_.insert(gone_.end(), removed.begin(), removed.end());
-    return absl::OkStatus();
-  }
-
-  absl::Status SweepTrees() {
+    // In the same step: a tree that is put again later stays.
     Catalogue::Batch batch;
-    for (const Id& asset : gone_) {
+    for (const Id& asset : removed) {
       const auto [begin, end] = trees_.equal_range(asset);
       for (auto tree = begin; tree != end; ++tree) batch.Delete(Table::kTrees, tree->second);
     }
-    gone_.clear();
     return batch.empty() ? absl::OkStatus() : parts_.catalogue->Write(batch, Catalogue::Durability::kBuffered);
   }
 
@@ -328,10 +339,9 @@ class Collection : public GarbageCollection {
 
   // Of the sweep.
   Touched touched_;
-  std::unordered_set<Id> kept_versions_, kept_packs_;
+  std::unordered_set<Id> kept_packs_;
   std::set<std::pair<GarbageKind, std::string>> kept_;  // That were found, and stay after all.
   size_t next_ = 0;                                     // In versions_, then packs_.
-  std::vector<Id> gone_;                                // Assets whose trees are to go.
   std::vector<std::string> discarded_;
 };
 

@@ -104,6 +104,101 @@ TEST_F(GarbageTest, WhatIsUsedWhileACollectionGoesOnStays) {
   EXPECT_THAT(Files("incoming"), IsEmpty());
 }
 
+// A version that is used again meanwhile can still be made again, and what was measured of it is still there.
+TEST_F(GarbageTest, WhatJobsKeepForAVersionThatIsUsedMeanwhileStays) {
+  ASSERT_OK_AND_ASSIGN(const Store::Asset corpus, store().PutAssetBytes("the corpus it was made from", ""));
+  PublishRequest request = Stage(&store(), {{{"a", "1"}}, {}, {}, "1"});
+  request.job.add_files()->add_entries()->set_asset(corpus.id.Hex());
+  ASSERT_OK_AND_ASSIGN(const Published made, store().Publish(std::move(request)));
+  ASSERT_OK_AND_ASSIGN(const Store::Asset measured, store().PutAssetBytes("what was measured of it", ""));
+  editd::v1::Job job = FinishedJob(2);
+  job.add_input_versions(made.version.Hex());
+  job.add_exported()->set_name("measured-documents.jsonl");
+  job.mutable_exported(0)->set_asset(measured.id.Hex());
+  ASSERT_OK(store().PutJob(job));
+  now_ += kLong;
+  ASSERT_OK_AND_ASSIGN(std::unique_ptr<GarbageCollection> collection, store().StartGarbageCollection({}));
+  ASSERT_OK(collection->Find(nullptr));
+  EXPECT_THAT(collection->Items(), SizeIs(4));  // The version, its pack, both assets.
+  ASSERT_OK(store().MoveRef("kept", Id{}, made.version, {}));
+  for (bool done = false; !done;) {
+    ASSERT_OK_AND_ASSIGN(done, collection->Sweep());
+  }
+  EXPECT_THAT(collection->Items(), IsEmpty());
+  EXPECT_TRUE(store().HasAsset(corpus.id));
+  EXPECT_TRUE(store().HasAsset(measured.id));
+}
+
+TEST_F(GarbageTest, AFolderThatIsPutAgainWhileItsOldFileGoesStays) {
+  const auto put = [&]() -> absl::StatusOr<Id> {
+    ASSIGN_OR_RETURN(const Store::Asset file, store().PutAssetBytes("in a folder", ""));
+    editd::v1::FileEntry entry;
+    entry.set_name("a.txt");
+    entry.set_asset(file.id.Hex());
+    return store().PutTree({entry});
+  };
+  ASSERT_OK_AND_ASSIGN(const Id tree, put());
+  now_ += kLong;
+  ASSERT_OK_AND_ASSIGN(std::unique_ptr<GarbageCollection> collection, store().StartGarbageCollection({}));
+  ASSERT_OK(collection->Find(nullptr));
+  ASSERT_OK(collection->Sweep());
+  EXPECT_FALSE(store().GetTree(tree).ok());
+  ASSERT_OK(put());
+  for (bool done = false; !done;) {
+    ASSERT_OK_AND_ASSIGN(done, collection->Sweep());
+  }
+  EXPECT_OK(store().GetTree(tree));
+}
+
+TEST_F(GarbageTest, ACheckpointThatAnotherAttemptLeftMeanwhileStays) {
+  const auto keep = [&] {
+    ASSERT_OK_AND_ASSIGN(const std::string staging, store().CreateStaging(1, 1));
+    ASSERT_OK(WriteFileAtomically(staging + "/checkpoint", "kept"));
+    ASSERT_OK(store().KeepCheckpoint(1, 1));
+  };
+  const auto end = [&] {
+    editd::v1::Job job = FinishedJob(1);
+    job.set_state(editd::v1::JOB_STATE_CANCELLED);
+    ASSERT_OK(store().PutJob(job));
+    keep();
+  };
+  end();
+  now_ += kLong;
+  ASSERT_OK_AND_ASSIGN(std::unique_ptr<GarbageCollection> collection, store().StartGarbageCollection({}));
+  ASSERT_OK(collection->Find(nullptr));
+  EXPECT_THAT(Kinds(collection->Items()), ElementsAre(GarbageKind::kCheckpoint));
+  end();
+  for (bool done = false; !done;) {
+    ASSERT_OK_AND_ASSIGN(done, collection->Sweep());
+  }
+  EXPECT_THAT(collection->Items(), IsEmpty());
+  EXPECT_OK(store().OpenCheckpoint(1));
+}
+
+// The job that was reading it can be tried again after all.
+TEST_F(GarbageTest, ACheckpointOfAVersionThatIsUsedMeanwhileStays) {
+  ASSERT_OK_AND_ASSIGN(const Published made, store().Publish(Stage(&store(), {{{"a", "1"}}, {}, {}, "1"})));
+  now_ += absl::Hours(48);
+  editd::v1::Job job = FinishedJob(2);
+  job.set_state(editd::v1::JOB_STATE_CANCELLED);
+  job.add_input_versions(made.version.Hex());
+  ASSERT_OK(store().PutJob(job));
+  ASSERT_OK_AND_ASSIGN(const std::string staging, store().CreateStaging(2, 1));
+  ASSERT_OK(WriteFileAtomically(staging + "/checkpoint", "kept"));
+  ASSERT_OK(store().KeepCheckpoint(2, 1));
+  now_ += absl::Hours(48);
+  ASSERT_OK_AND_ASSIGN(std::unique_ptr<GarbageCollection> collection, store().StartGarbageCollection({}));
+  ASSERT_OK(collection->Find(nullptr));
+  EXPECT_THAT(Kinds(collection->Items()),
+              ElementsAre(GarbageKind::kVersion, GarbageKind::kPack, GarbageKind::kCheckpoint));
+  ASSERT_OK(store().MoveRef("kept", Id{}, made.version, {}));
+  for (bool done = false; !done;) {
+    ASSERT_OK_AND_ASSIGN(done, collection->Sweep());
+  }
+  EXPECT_THAT(collection->Items(), IsEmpty());
+  EXPECT_OK(store().OpenCheckpoint(2));
+}
+
 TEST_F(GarbageTest, ACollectionThatIsStoppedTakesNothing) {
   Publish({{{"a", "1"}}, {}, {}, "1"});
   now_ += kLong;

@@ -115,15 +115,14 @@ absl::Status Layout::KeepCheckpoint(uint64_t job, uint32_t attempt) const {
                                                  : ErrnoStatus(errno, StrCat("rename ", from, " to ", to));
 }
 
-absl::Status Layout::ForEachCheckpoint(
-    const std::function<void(uint64_t job, uint64_t bytes, int64_t time)>& file) const {
+absl::Status Layout::ForEachCheckpoint(const std::function<void(uint64_t job, uint64_t bytes)>& file) const {
   const std::string folder = StrCat(directory_, "/checkpoints");
   std::error_code error;
   for (const auto& entry : std::filesystem::directory_iterator(folder, error)) {
     struct stat info;
     uint64_t job = 0;
     if (!absl::SimpleAtoi(entry.path().filename().string(), &job)) continue;
-    if (::lstat(entry.path().c_str(), &info) == 0) file(job, static_cast<uint64_t>(info.st_size), info.st_mtime);
+    if (::lstat(entry.path().c_str(), &info) == 0) file(job, static_cast<uint64_t>(info.st_size));
   }
   return error ? ErrnoStatus(error.value(), StrCat("list ", folder)) : absl::OkStatus();
 }

@@ -45,8 +45,8 @@ class Layout {
   // What the attempt kept in its staging folder becomes its job's checkpoint, in place of an older one. Does nothing if
   // it kept nothing.
   absl::Status KeepCheckpoint(uint64_t job, uint32_t attempt) const;
-  // Calls `file` with the job, bytes and modification time (Unix seconds) of each checkpoint.
-  absl::Status ForEachCheckpoint(const std::function<void(uint64_t job, uint64_t bytes, int64_t time)>& file) const;
+  // Calls `file` with the job and bytes of each checkpoint.
+  absl::Status ForEachCheckpoint(const std::function<void(uint64_t job, uint64_t bytes)>& file) const;
   // Calls `file` with each pack and asset file: whether it is a pack, the id (empty if the name is none), path, bytes
   // and modification time (Unix seconds).
   using FileFunction =

@@ -49,6 +49,8 @@ class Marks {
   absl::Status MarkVersions();
   absl::Status MarkContent();
 
+  // From now on the version, in hex, is alive.
+  void Keep(const std::string& version, std::string reason);
   bool Alive(const Id& version) const { return reasons_.contains(version); }
   const std::vector<std::string>& Reasons(const Id& version) const { return reasons_.at(version); }
   bool HasTensor(const Id& id) const { return tensors_.contains(id); }
@@ -66,7 +68,6 @@ class Marks {
 
  private:
   bool IsActiveOrYoung(const editd::v1::Job& job) const { return IsActive(job) || job.ended().seconds() >= before_; }
-  void Keep(const std::string& version, std::string reason);
   void KeepAsset(const editd::v1::FileEntry& file);
 
   const StoreView& view_;

@@ -101,6 +101,28 @@ TEST_F(MeasurementsTest, ALookReadsWhatItFindsHoweverManyJobsThereAre) {
   }
 }
 
+// Where a job's row cannot be read the store stays of the first format: its own daemon can still open it.
+TEST_F(MeasurementsTest, AStoreThatCannotBeBroughtUpToDateStaysAsItWas) {
+  store_.reset();
+  const auto put = [&](const std::string& row) {
+    const auto catalogue = Catalogue::Open(path() + "/db");
+    ASSERT_OK(catalogue);
+    Catalogue::Batch batch;
+    batch.Put(Table::kJobs, BigEndian(1), Measuring(1, {Version(1)}, "a"));
+    batch.PutBytes(Table::kJobs, BigEndian(2), row);
+    ASSERT_OK((*catalogue)->Write(batch, Catalogue::Durability::kSynced));
+  };
+  put("\xff");
+  ASSERT_OK(WriteFileAtomically(path() + "/format", "editd store 1\n"));
+  EXPECT_THAT(Store::Open(path(), Options()).status(),
+              StatusIs(absl::StatusCode::kDataLoss, HasSubstr("of table jobs cannot be read")));
+  EXPECT_EQ(*ReadWholeFile(path() + "/format"), "editd store 1\n");
+  put(Measuring(2, {Version(1)}, "a").SerializeAsString());
+  Reopen();
+  EXPECT_EQ(*ReadWholeFile(path() + "/format"), "editd store 2\n");
+  EXPECT_THAT(JobsThatMeasured(Version(1)), ElementsAre(1, 2));
+}
+
 TEST_F(MeasurementsTest, VerifyHoldsJobsAndIndexTogether) {
   const Id version = Publish({{{"a", "1"}}, {}, {}, "1"}, "smol");
   ASSERT_OK(store().PutJob(Measuring(2, {version}, "a")));

@@ -47,13 +47,11 @@ absl::Status LoadPacks(Parts* parts) {
                                 });
 }
 
-}  // namespace
-
-namespace {
 absl::Status Collected(const Id& id) {
   return absl::FailedPreconditionError(
       StrCat("version ", id.Hex(), " was garbage-collected: only its lineage is left; make it again from its recipe"));
 }
+
 }  // namespace
 
 void Parts::Touch(const editd::v1::FileEntry& file) {
@@ -283,9 +281,10 @@ absl::StatusOr<std::vector<editd::v1::FileEntry>> Store::GetTree(const Id& id) c
 
 absl::StatusOr<editd::v1::Dataset> Store::AddDataset(editd::v1::Dataset dataset, std::string_view user) {
   if (!Refs::CheckName(dataset.name()).ok()) {
-    return absl::InvalidArgumentError(StrCat("\"", dataset.name().substr(0, 140),
-                                             "\" is no name for a dataset: at most 128 letters, digits and . _ / -, "
-                                             "beginning with a letter or digit; a tag may follow after one @"));
+    return absl::InvalidArgumentError(
+        StrCat("\"", dataset.name().substr(0, 140),
+               "\" is no name for a dataset: at most 128 letters, digits and . _ / -, "
+               "beginning with a letter or digit; a tag other than v1, v2, ... may follow after one @"));
   }
   if (dataset.entries().empty())
     return absl::InvalidArgumentError(StrCat("dataset \"", dataset.name(), "\" has no file"));
@@ -405,8 +404,6 @@ uint64_t Store::LastEventSeq(uint64_t job) const { return parts_->jobs->LastEven
 absl::StatusOr<std::vector<Measurement>> Store::MeasurementsOf(const Id& version) const {
   return ReadMeasurements(*parts_->catalogue, version);
 }
-
-std::vector<Measurement> Store::MeasurementsOf(const editd::v1::Job& job) { return storage::MeasurementsOf(job); }
 
 // --- plugins
 // ----------------------------------------------------------------------------------------------------------

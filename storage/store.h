@@ -280,8 +280,6 @@ class Store {
   // --- measurements -------------------------------------------------------------------------------------------------
   // Which jobs measured the version, the oldest first. Reads as many rows as it finds.
   absl::StatusOr<std::vector<Measurement>> MeasurementsOf(const Id& version) const;
-  // What a job measured; empty if nothing.
-  static std::vector<Measurement> MeasurementsOf(const editd::v1::Job& job);
 
   // --- what plugins say of themselves, cached by their file's hash
   // ----------------------------------------------------

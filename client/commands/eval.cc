@@ -37,20 +37,18 @@ struct Measured {
 // What a job measured with: data and settings, whatever the models.
 std::string WithOf(const v1::Job& job) { return StrCat(job.spec().plugin(), "\n", job.canonical_params().value()); }
 
-// Jobs that measured one of these versions, newest first; and `of_job`, if it measured anything.
-absl::StatusOr<std::vector<v1::Job>> MeasuringJobs(Connection* connection, const std::vector<std::string>& versions,
-                                                   uint64_t of_job = 0) {
+bool IsMeasured(const v1::FileEntry& file) { return IsMeasuredFile(file.name()); }
+
+// Jobs that measured one of these versions, newest first.
+absl::StatusOr<std::vector<v1::Job>> MeasuringJobs(Connection* connection, const std::vector<std::string>& versions) {
   std::map<uint64_t, v1::Job> jobs;
   v1::ListMeasurementsRequest request;
   request.mutable_versions()->Assign(versions.begin(), versions.end());
-  request.set_of_job(of_job);
   request.set_with_jobs(true);
   ASSIGN_OR_RETURN(v1::ListMeasurementsResponse response, connection->ListMeasurements(request));
   for (v1::Measurement& measurement : *response.mutable_measurements()) {
     v1::Job* const job = measurement.mutable_details();
-    const bool known = std::any_of(job->exported().begin(), job->exported().end(),
-                                   [](const v1::FileEntry& file) { return IsMeasuredFile(file.name()); });
-    if (known) jobs[job->id()] = std::move(*job);
+    if (std::any_of(job->exported().begin(), job->exported().end(), IsMeasured)) jobs[job->id()] = std::move(*job);
   }
   std::vector<v1::Job> out;
   for (auto job = jobs.rbegin(); job != jobs.rend(); ++job) out.push_back(std::move(job->second));
@@ -82,6 +80,12 @@ double NumberOf(const Json& json, const char* key) {
   return found != json.end() && found->is_number() ? found->get<double>() : 0;
 }
 
+// A whole number, which prints with all its digits.
+uint64_t CountOf(const Json& json, const char* key) {
+  const auto found = json.find(key);
+  return found != json.end() && found->is_number_unsigned() ? found->get<uint64_t>() : 0;
+}
+
 std::string TextOf(const Json& json, const char* key) {
   const auto found = json.find(key);
   return found != json.end() && found->is_string() ? found->get<std::string>() : "";
@@ -99,9 +103,9 @@ std::string DataText(const Json& of) {
 std::string SettingsText(const Json& result) {
   const Json settings = result.value("settings", Json::object());
   std::string text = EnumWord(TextOf(settings, "convention"), "CONVENTION_");
-  StrAppend(&text, " ", NumberOf(settings, "context"), "/", NumberOf(settings, "stride"), " ",
+  StrAppend(&text, " ", CountOf(settings, "context"), "/", CountOf(settings, "stride"), " ",
             EnumWord(TextOf(settings, "compute"), "COMPUTE_TYPE_"));
-  if (NumberOf(settings, "max_tokens") > 0) StrAppend(&text, ", ", NumberOf(settings, "max_tokens"), " tokens");
+  if (CountOf(settings, "max_tokens") > 0) StrAppend(&text, ", ", CountOf(settings, "max_tokens"), " tokens");
   return text;
 }
 
@@ -132,9 +136,9 @@ std::string CutsOf(const MeasuredFile& file, size_t input) {
   return input < models.size() ? TextOf(models[input], "cuts") : "";
 }
 
-// The newest data and settings that both were measured with; `with` 0 or the job whose they shall be.
+// The newest data and settings that both were measured with, or those of job `with`, which may be null.
 absl::Status FindCommon(const std::vector<v1::Job>& jobs, const std::string versions[2], const std::string names[2],
-                        uint64_t with, Measured out[2], size_t* others) {
+                        const v1::Job* with, Measured out[2], size_t* others) {
   std::map<std::string, const v1::Job*> newest[2];
   std::set<std::string> common;
   std::string best;
@@ -153,13 +157,11 @@ absl::Status FindCommon(const std::vector<v1::Job>& jobs, const std::string vers
       best = key;
     }
   }
-  if (with > 0) {
-    const auto found = std::find_if(jobs.begin(), jobs.end(), [&](const v1::Job& job) { return job.id() == with; });
-    if (found == jobs.end()) return absl::NotFoundError(StrCat("job ", with, " measured nothing"));
-    best = WithOf(*found);
+  if (with != nullptr) {
+    best = WithOf(*with);
     if (!common.contains(best)) {
-      return absl::NotFoundError(StrCat(names[newest[0].contains(best) ? 1 : 0], " was not measured as job ", with,
-                                        " measured; evaluate it with the same data and settings first"));
+      return absl::NotFoundError(StrCat(names[newest[0].contains(best) ? 1 : 0], " was not measured as job ",
+                                        with->id(), " measured; evaluate it with the same data and settings first"));
     }
   }
   if (common.empty()) {
@@ -245,9 +247,9 @@ absl::Status CompareDocuments(Session* session, const Sides& sides, const Measur
               {b, Table::Align::kRight},
               {"CHANGE", Table::Align::kRight}});
   for (size_t d : order) {
-    const double line_number = NumberOf(documents[d], "line");
+    const uint64_t line_number = CountOf(documents[d], "line");
     most.Row({StrCat(TextOf(documents[d], "file"), line_number > 0 ? StrCat(":", line_number) : ""),
-              StrCat(NumberOf(documents[d], "bytes")), absl::StrFormat("%.4f", bits(d, 0)),
+              StrCat(CountOf(documents[d], "bytes")), absl::StrFormat("%.4f", bits(d, 0)),
               absl::StrFormat("%.4f", bits(d, 1)), absl::StrFormat("%+.4f", bits(d, 1) - bits(d, 0))});
   }
   session->Print("\n" + most.ToString(session->width()));
@@ -296,7 +298,7 @@ absl::Status CompareAnswers(Session* session, const Sides& sides, const Measured
   std::string line = StrCat("\nchanged in ", metrics[0].metric, ":");
   for (size_t i = 0; i < std::min(kShown, metrics[0].changed.size()); ++i) {
     const Json& question = questions[metrics[0].changed[i]];
-    StrAppend(&line, i == 0 ? " " : ", ", TextOf(question, "file"), ":", NumberOf(question, "line"));
+    StrAppend(&line, i == 0 ? " " : ", ", TextOf(question, "file"), ":", CountOf(question, "line"));
   }
   session->Print(StrCat(line, metrics[0].changed.size() > kShown ? ", ..." : "", "\n"));
   return absl::OkStatus();
@@ -308,10 +310,20 @@ absl::StatusOr<int> RunCompare(Session* session, const std::string& a, const std
   for (int side = 0; side < 2; ++side) {
     ASSIGN_OR_RETURN(sides.versions[side], VersionOf(connection, sides.names[side]));
   }
-  ASSIGN_OR_RETURN(const std::vector<v1::Job> jobs,
-                   MeasuringJobs(connection, {sides.versions[0], sides.versions[1]}, with));
+  ASSIGN_OR_RETURN(const std::vector<v1::Job> jobs, MeasuringJobs(connection, {sides.versions[0], sides.versions[1]}));
+  v1::Job of;
+  if (with > 0) {
+    // It may have been answered from another job's result: its data and settings count.
+    ASSIGN_OR_RETURN(v1::GetJobResponse response, connection->GetJob(with));
+    of = std::move(*response.mutable_job());
+    if (std::none_of(of.exported().begin(), of.exported().end(), IsMeasured)) {
+      return WithNext(absl::NotFoundError(StrCat("job ", with, " measured nothing")),
+                      StrCat("editctl eval history ", a));
+    }
+  }
   size_t others = 0;
-  const absl::Status found = FindCommon(jobs, sides.versions, sides.names, with, sides.measured, &others);
+  const absl::Status found =
+      FindCommon(jobs, sides.versions, sides.names, with > 0 ? &of : nullptr, sides.measured, &others);
   if (!found.ok()) return WithNext(found, StrCat("editctl eval history ", a));
   ASSIGN_OR_RETURN(Transfer * transfer, session->ConnectTransfer());
   // Both files of that name; the second is there if the first is.
@@ -395,7 +407,10 @@ absl::StatusOr<int> RunHistory(Session* session, const std::string& name) {
     }
   }
   if (session->json) return kExitOk;
-  if (table.empty()) {
+  if (table.empty() && !jobs.empty()) {
+    session->Note(StrCat("only questions were asked, no perplexity was measured; next: editctl eval show ",
+                         jobs.front().id(), "\n"));
+  } else if (table.empty()) {
     session->Note(
         StrCat("neither ", name, " nor what it was made of was measured; editctl init evaluate has a spec\n"));
   } else {

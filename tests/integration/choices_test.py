@@ -77,6 +77,7 @@ class Choices(unittest.TestCase):
         self.assertIn("multiple choice, 14 questions", out)
         self.assertIn("acc_norm", out)
         self.assertIn("again.jsonl", self.editd.ctl("eval", "show", "other").out)
+        self.assertIn("only questions were asked", self.editd.ctl("eval", "history", "other").err)
 
     def test_answers_in_words_and_what_is_written_are_kept(self):
         """On a tiny model: what it says is rubbish, but it is kept, and counts as it stands."""

@@ -10,8 +10,8 @@ EVALUATE = "type.googleapis.com/editd.plugins.evaluate.v1.EvaluateSpec"
 TRIM = "type.googleapis.com/editd.plugins.trim.v1.TrimSpec"
 
 
-def evaluate(data):
-    return f'plugin: "evaluate" input {{ model: "tiny" }} params {{ [{EVALUATE}] {{ data {{ {data} }} context: 32 }} }}'
+def evaluate(data, settings="context: 32"):
+    return f'plugin: "evaluate" input {{ model: "tiny" }} params {{ [{EVALUATE}] {{ data {{ {data} }} {settings} }} }}'
 
 
 def trim(corpus, ref):
@@ -47,6 +47,8 @@ class Datasets(unittest.TestCase):
         [line] = editd.json("eval", "history", "tiny")
         self.assertEqual(line["data"][0]["path"], "dataset:heldout/vi")
         self.assertIn("dataset:heldout/vi", editd.ctl("eval", "history", "tiny").out)
+        editd.submit(evaluate('path: "dataset:heldout/vi"', "context: 32 max_tokens: 1000000"))
+        self.assertIn("bytes 32/16 f32, 1000000 tokens", editd.ctl("eval", "history", "tiny").out)
         # A trim's corpus, too.
         self.assertEqual(editd.submit(trim('path: "dataset:heldout/vi"', "small"))["state"], "JOB_STATE_SUCCEEDED")
         self.assertTrue(editd.submit(trim('path: "vi.jsonl" field: "body"', "again"))["from_recipe"])

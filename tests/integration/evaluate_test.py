@@ -106,6 +106,10 @@ class Evaluate(unittest.TestCase):
         # The same again is answered from the store, and nothing of the above ran a job.
         self.assertEqual(len(self.editd.ctl("queue", "--all", "--json").json()), jobs)
         self.assertEqual(self.evaluate(["smol"], params)["perplexity"][0], results[0])
+        # A job that was answered so names data and settings as well as the one that ran.
+        again = self.editd.ctl("submit", "evaluate.pb", "--wait", "--json").json()[-1]
+        self.assertTrue(again["from_recipe"])
+        self.assertEqual(self.editd.ctl("eval", "compare", "smol", "other", "--with", again["job"], "--json").json(), [compared])
 
 
 if __name__ == "__main__":
