@@ -63,19 +63,18 @@ class RealModel(Interop):
         cls.editd.import_model(DEPS / "model/SmolLM2-135M-Instruct.Q4_1.gguf", "smol")
         smol, noisy = cls.editd.path("smol"), cls.editd.path("noisy")
         cls.editd.ctl("export", "smol", smol)
-        shutil.copytree(smol, noisy)
+        shutil.copytree(smol, noisy, ignore=shutil.ignore_patterns("*.safetensors"))
         torch.manual_seed(1)
-        for file in noisy.glob("*.safetensors"):
+        for file in smol.glob("*.safetensors"):
             tensors = safetensors.torch.load_file(file)
             for i, name in enumerate(sorted(tensors)):
                 if i % 2 == 0:
                     x = tensors[name]
                     tensors[name] = (x + 0.05 * x.float().std() * torch.randn_like(x, dtype=torch.float32)).to(x.dtype)
-            file.chmod(0o600)
-            safetensors.torch.save_file(tensors, file, {"format": "pt"})
+            safetensors.torch.save_file(tensors, noisy / file.name, {"format": "pt"})
         cls.editd.import_model(noisy, "noisy")
         shutil.rmtree(noisy)
-        cls.smol = smol
+        shutil.rmtree(smol)
 
     def ours(self, folder, ids):
         """The logits of this project's own decoder, position by position."""
@@ -270,7 +269,8 @@ class PeakMemory(threading.Thread):
 
 
 class Memory(Interop):
-    """Once a small model, once one of four times its size."""
+    """Once a small model, once one of four times its size. Either fills the pack writer's buffers, 48 MiB: what is more in
+    the large one's worker grew with the model."""
 
     LIMIT = 500_000_000  # What the plugin promises.
     METHODS = {
@@ -292,8 +292,16 @@ class Memory(Interop):
                         at + "mlp.down_proj.weight": (hidden, inner)}
         folder.mkdir()
         file = folder / "model.safetensors"
-        safetensors.numpy.save_file({name: rng.standard_normal(shape, dtype=numpy.float32).astype(numpy.float16)
-                                     for name, shape in tensors.items()}, file, {"format": "pt"})
+        header, end = {}, 0
+        for name, shape in tensors.items():
+            begin, end = end, end + 2 * math.prod(shape)
+            header[name] = {"dtype": "F16", "shape": shape, "data_offsets": [begin, end]}
+        header = json.dumps(header).encode()
+        with file.open("wb") as out:
+            out.write(len(header).to_bytes(8, "little") + header)
+            for shape in tensors.values():  # Any bits that are a finite number, less than two.
+                bits = numpy.frombuffer(rng.bytes(2 * math.prod(shape)), numpy.uint64)
+                (bits & numpy.uint64(0xBFFFBFFFBFFFBFFF)).tofile(out)
         (folder / "config.json").write_text(json.dumps({
             "architectures": ["LlamaForCausalLM"], "model_type": "llama", "vocab_size": len(vocabulary), "hidden_size": hidden,
             "num_hidden_layers": layers, "num_attention_heads": 8, "num_key_value_heads": 8, "intermediate_size": inner,
@@ -303,7 +311,7 @@ class Memory(Interop):
 
     def test_a_workers_memory_does_not_grow_with_the_model(self):
         sizes, peaks = [], {}
-        for hidden in (512, 1024):
+        for hidden in (768, 1536):
             for kind in ("base", "a", "b"):
                 folder = self.editd.path(f"{kind}-{hidden}")
                 size = self.write(folder, hidden, kind)
@@ -316,15 +324,13 @@ class Memory(Interop):
                              if "base" in params else spec(f"{name}-{hidden}", params, a=f"a-{hidden}", b=f"b-{hidden}"))
                 memory.stopping = True
                 memory.join()
-                self.assertGreater(memory.looks, 2, "the worker was hardly seen")
+                self.assertGreater(memory.looks, 5, "the worker was hardly seen")
                 peaks.setdefault(name, []).append(memory.peak)
         self.assertAlmostEqual(sizes[1] / sizes[0], 4, delta=0.1)
         for name, (small, large) in peaks.items():
             print(f"{name}: {small / 1e6:.0f} MB for {sizes[0] / 1e6:.0f} MB a model, {large / 1e6:.0f} MB for {sizes[1] / 1e6:.0f} MB")
             self.assertLess(large, self.LIMIT, name)
-            # A run that takes longer comes to use all of the pack writer's 48 buffers of 1 MiB, a short one on a busy
-            # machine a few of them; a copy of a model would be 100 MB more.
-            self.assertLess(large - small, (sizes[1] - sizes[0]) * 2 / 3, name)
+            self.assertLess(large - small, (sizes[1] - sizes[0]) / 3, name)
 
 
 if __name__ == "__main__":
