@@ -113,6 +113,23 @@ out_dtype: float16
   EXPECT_THAT(notes_, IsEmpty());
 }
 
+TEST_F(Mergekit, AFilterMayStandWithoutAList) {
+  ExpectSpec(R"(
+models:
+  - model: a
+    parameters:
+      weight: {filter: mlp, value: [0.25, 1]}
+  - model: b
+    parameters:
+      weight: {value: 0.5}
+merge_method: linear
+)",
+             Job(R"(input { model: "a" name: "a" } input { model: "b" name: "b" })",
+                 R"(method: METHOD_LINEAR
+                    models { input: "a" parameters { weight { filter: "mlp" value: [0.25, 1] } } }
+                    models { input: "b" parameters { weight { value: 0.5 } } })"));
+}
+
 TEST_F(Mergekit, PassthroughWithAliasesAndScale) {
   ExpectSpec(R"(
 merge_method: passthrough
@@ -201,6 +218,8 @@ models:
       density: half
       weight: [1, [2]]
       normalize: maybe
+      gamma: {filter: mlp}
+      epsilon: {fliter: mlp, value: 1}
   - parameters: {weight: 1}
   - model: {path: x}
   - model: a
@@ -217,11 +236,12 @@ chat_template: chatlm
         "m.yml:4: a model's entry has no \"paramters\"; did you mean \"parameters\"?",
         "m.yml:5: \"b+lora\" is a model with an adapter", "m.yml:7: parameters has no \"weigth\"",
         "m.yml:8: density: \"half\" is no number", "m.yml:9: weight is a number",
-        "m.yml:10: normalize is true or false", "m.yml:11: an entry without a \"model\"",
-        "m.yml:12: a model given as a mapping is not supported", "m.yml:14: \"model\" stands twice",
-        "m.yml:16: dtype: \"int64\" is not supported", "m.yml:17: a merge configuration has no \"residual_weight\"",
-        "m.yml:18: both \"tokenizer_source\" and \"tokenizer\"",
-        "m.yml:20: chat_template: \"chatlm\" by name is not supported; did you mean \"chatml\"?"}) {
+        "m.yml:10: normalize is true or false", "m.yml:11: gamma: a filter without a \"value\"",
+        "m.yml:12: a value has no \"fliter\"; did you mean \"filter\"?", "m.yml:13: an entry without a \"model\"",
+        "m.yml:14: a model given as a mapping is not supported", "m.yml:16: \"model\" stands twice",
+        "m.yml:18: dtype: \"int64\" is not supported", "m.yml:19: a merge configuration has no \"residual_weight\"",
+        "m.yml:20: both \"tokenizer_source\" and \"tokenizer\"",
+        "m.yml:22: chat_template: \"chatlm\" by name is not supported; did you mean \"chatml\"?"}) {
     EXPECT_THAT(said, HasSubstr(line));
   }
 }
@@ -240,7 +260,10 @@ TEST_F(Mergekit, WhatCanNotBeAMergeIsToldWithItsLine) {
   EXPECT_THAT(Said(slices), HasSubstr("m.yml:4: an entry without a \"layer_range\""));
   EXPECT_THAT(Said(slices + "    layer_range: [4, 4]\n"), HasSubstr("m.yml:5: layer_range [4, 4] has no layer"));
   EXPECT_THAT(Said(slices + "    layer_range: [4]\n"), HasSubstr("m.yml:5: layer_range is a list of two"));
-  EXPECT_THAT(Said(slices + "    layer_range: [-1, 4]\n"), HasSubstr("m.yml:5: layer_range is a whole number"));
+  for (const char* range : {"[-1, 4]", "[0, 3000000000]"}) {
+    EXPECT_THAT(Said(StrCat(slices, "    layer_range: ", range, "\n")),
+                HasSubstr("m.yml:5: layer_range is a whole number from 0 to 2147483648"));
+  }
   options_.refs = {{"aa", "x"}};
   EXPECT_THAT(Said("merge_method: ties\nmodels: [{model: a}]\n"),
               HasSubstr("--ref aa=x: the file names no such model; did you mean \"a\"?"));

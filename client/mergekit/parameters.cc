@@ -60,25 +60,27 @@ void WriteValue(const std::string& name, const std::string& filter, const YAML::
   writer->Close();
 }
 
-void WriteValues(const std::string& name, const YAML::Node& node, TextWriter* writer, YamlProblems* problems) {
-  if (!node.IsSequence() || node.size() == 0 || !node[0].IsMap()) return WriteValue(name, "", node, writer, problems);
+// A mapping of a filter and a value.
+void WriteFiltered(const std::string& name, const YAML::Node& item, TextWriter* writer, YamlProblems* problems) {
   static const std::vector<std::string> kKeys = {"filter", "value"};
-  for (const YAML::Node& item : node) {
-    std::string filter;
-    YAML::Node value(YAML::NodeType::Undefined);
-    for (const auto& [key, child] : ReadMapping(item, "a value", kKeys, problems)) {
-      if (key == "value") {
-        value.reset(child);
-      } else if (!child.IsNull()) {
-        if (const auto text = ReadString(child, "filter", problems)) filter = *text;
-      }
+  std::string filter;
+  YAML::Node value(YAML::NodeType::Undefined);
+  for (const auto& [key, child] : ReadMapping(item, "a value", kKeys, problems)) {
+    if (key == "value") {
+      value.reset(child);
+    } else if (!child.IsNull()) {
+      if (const auto text = ReadString(child, "filter", problems)) filter = *text;
     }
-    if (!value.IsDefined()) {
-      if (item.IsMap()) problems->Add(item, StrCat(name, ": a filter without a \"value\""));
-      continue;
-    }
-    WriteValue(name, filter, value, writer, problems);
   }
+  if (value.IsDefined()) return WriteValue(name, filter, value, writer, problems);
+  if (item.IsMap()) problems->Add(item, StrCat(name, ": a filter without a \"value\""));
+}
+
+// A value, a mapping of a filter and a value, or a list of such mappings.
+void WriteValues(const std::string& name, const YAML::Node& node, TextWriter* writer, YamlProblems* problems) {
+  if (node.IsMap()) return WriteFiltered(name, node, writer, problems);
+  if (!node.IsSequence() || node.size() == 0 || !node[0].IsMap()) return WriteValue(name, "", node, writer, problems);
+  for (const YAML::Node& item : node) WriteFiltered(name, item, writer, problems);
 }
 
 }  // namespace

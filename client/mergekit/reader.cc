@@ -77,7 +77,7 @@ std::optional<bool> ReadBool(const YAML::Node& node, std::string_view what, Yaml
 std::optional<uint32_t> ReadCount(const YAML::Node& node, std::string_view what, YamlProblems* problems) {
   uint32_t value = 0;
   if (node.IsScalar() && absl::SimpleAtoi(node.Scalar(), &value) && value <= uint32_t{1} << 31) return value;
-  problems->Add(node, StrCat(what, " is a whole number, 0 or more"));
+  problems->Add(node, StrCat(what, " is a whole number from 0 to 2147483648"));
   return std::nullopt;
 }
 

@@ -16,6 +16,7 @@ using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::UnorderedElementsAre;
 namespace v1 = editd::plugins::merge::v1;
 
 v1::MergeSpec Spec(const std::string& text) {
@@ -271,10 +272,16 @@ TEST_F(MergeTest, EveryProblemOfASpecIsFoundAtOnce) {
                models { input: "v" }
                parameters { density { filter: "mpl" value: 0.5 } lambda { filter: "mlp" } }
                out_dtype: "FP16")"),
-              AllOf(Contains(HasSubstr("base: no input is named \"bse\"; did you mean \"base\"?")),
-                    Contains(HasSubstr("models[1].input: \"math\" is listed twice")),
-                    Contains(HasSubstr("models[2].input: no input is named \"v\"")),
-                    Contains(HasSubstr("out_dtype: \"FP16\" is none of BF16, F16, F32"))));
+              UnorderedElementsAre(HasSubstr("base: no input is named \"bse\"; did you mean \"base\"?"),
+                                   HasSubstr("models[1].input: \"math\" is listed twice"),
+                                   HasSubstr("models[2].input: no input is named \"v\""),
+                                   HasSubstr("out_dtype: \"FP16\" is none of BF16, F16, F32"),
+                                   HasSubstr("models[0].parameters.density[0].value[0]: 1.5 is out of range"),
+                                   HasSubstr("models[0].parameters.t: the method ties has no such parameter"),
+                                   HasSubstr("parameters.lambda[0].value: has no number"),
+                                   HasSubstr("models: the job's input \"base\" takes no part"),
+                                   HasSubstr("models: the job's input \"vi\" takes no part")))
+      << "and no filter that is in no name: the names are not known";
   EXPECT_THAT(
       Check(R"(method: METHOD_TIES base: "base"
                models { input: "math" parameters { weight { value: 1 } density { value: 1.5 } t { value: 1 } } }
@@ -286,6 +293,19 @@ TEST_F(MergeTest, EveryProblemOfASpecIsFoundAtOnce) {
             Contains(HasSubstr("parameters.density[1].value[1]: 0 is out of range")),
             Contains(HasSubstr("parameters.lambda[0].value: has no number")),
             Contains(HasSubstr("models: the job's input \"vi\" takes no part"))));
+}
+
+TEST_F(MergeTest, WhatFollowsFromAnotherProblemIsNotTold) {
+  Input("a", Make(1));
+  Input("b", Make(2));
+  // The weights of the two that there are sum to zero, with the third they do not.
+  EXPECT_THAT(Check(R"(method: METHOD_LINEAR models { input: "a" parameters { weight { value: 1 } } }
+                       models { input: "b" parameters { weight { value: -1 } } }
+                       models { input: "cc" parameters { weight { value: 1 } } })"),
+              ElementsAre(HasSubstr("models[2].input: no input is named \"cc\"")));
+  EXPECT_THAT(Check(R"(block_expansion { input: "d" blocks: 2 } out_dtype: "F64")"),
+              UnorderedElementsAre(HasSubstr("block_expansion.input: no input is named \"d\""),
+                                   HasSubstr("out_dtype: \"F64\" is none of")));
 }
 
 TEST_F(MergeTest, MethodsSayHowManyModelsTheyTake) {
@@ -464,6 +484,24 @@ TEST_F(MergeTest, ASliceMayHaveABaseOfItsOwn) {
   ASSERT_EQ(run.error(), "");
   ExpectSame(run, Up(1), Make(1), Up(1));
   ExpectSame(run, Up(3), Make(2), Up(3));
+}
+
+TEST_F(MergeTest, SlicesThatEachHaveABaseNeedNoOther) {
+  Input("a", Make(1));
+  Input("b", Make(2));
+  Input("c", Make(3));
+  const std::string spec =
+      R"(method: METHOD_TASK_ARITHMETIC parameters { weight { value: 1 } lambda { value: 0 } }
+      slices { sources { input: "c" begin: 0 end: 2 } base: "a" } slices { sources { input: "c" begin: 2 end: 4 } )";
+  ASSERT_THAT(Check(spec + R"(base: "b" })"), IsEmpty());
+  const PluginRun run = Run(spec + R"(base: "b" })");
+  ASSERT_EQ(run.error(), "");
+  EXPECT_EQ(run.reply.tensors_size(), 11);
+  ExpectSame(run, "model.embed_tokens.weight", Make(1), "model.embed_tokens.weight");
+  ExpectSame(run, Up(1), Make(1), Up(1));
+  ExpectSame(run, Up(3), Make(2), Up(3));
+  ExpectSame(run, "lm_head.weight", Make(2), "lm_head.weight");
+  EXPECT_THAT(Check(spec + "}"), Contains(HasSubstr("base: is empty; the method task_arithmetic takes differences")));
 }
 
 TEST_F(MergeTest, BlockExpansionAddsLayersWhoseOutputIsZero) {
@@ -702,6 +740,53 @@ TEST_F(VocabularyTest, RulesThatCanNotBeAreFound) {
               HasSubstr("params.vocabulary.token[0].token: the result has no token \"xy\""));
   EXPECT_THAT(Run(Mean(R"(of: VOCABULARY_OF_BASE token { token: "cd" input: "b" })")).error(),
               HasSubstr("params.vocabulary.token[0]: \"b\" has no such token"));
+}
+
+TEST_F(VocabularyTest, AModelWithoutATokenizerIsFoundAtSubmit) {
+  Checkpoint c = Make(3);
+  c.files["vocab.json"] = "{}";
+  Input("c", c);
+  const std::string three = R"(method: METHOD_LINEAR parameters { weight { value: 1 } } models { input: "a" }
+                               models { input: "b" } models { input: "c" } )";
+  EXPECT_THAT(Check(three + "vocabulary { of: VOCABULARY_OF_BASE }"),
+              ElementsAre(HasSubstr("vocabulary: \"c\" has no tokenizer.json; its vocabulary can't be matched")));
+  EXPECT_THAT(
+      Check(three),
+      ElementsAre(HasSubstr("tensor \"model.embed_tokens.weight\" is [260, 16] in \"b\" and [264, 16] in \"a\"; "
+                            "set vocabulary to match rows by token (and so 1 more)"),
+                  HasSubstr("is [40, 16] in \"c\"")));
+}
+
+TEST_F(VocabularyTest, RowsOfTheModelThatHasThemWhereOthersLackTheTensor) {
+  Checkpoint b = WithTokens(2, 260, TokenizerJson({"xy", "ab"}, {"</s>"}), "</s>");
+  b.Remove("model.embed_tokens.weight");
+  b.Remove("lm_head.weight");
+  driver_ = PluginDriver();
+  Input("a", WithTokens(1, 264, TokenizerJson({"ab", "cd"}, {"<|end|>"}), "<|end|>"));
+  Input("b", b);
+  const PluginRun run = Run(R"(method: METHOD_TASK_ARITHMETIC base: "a" models { input: "b" }
+                               parameters { weight { value: 0.5 } } missing: MISSING_SKIP
+                               vocabulary { of: VOCABULARY_OF_UNION pad_to_multiple: 4 })");
+  ASSERT_EQ(run.error(), "");
+  const std::vector<float> rows = Rows(run);
+  ASSERT_EQ(rows.size(), 260u);
+  for (int row = 0; row < 259; ++row) EXPECT_EQ(rows[row], 1000 + row);
+  EXPECT_EQ(rows[259], 0);  // "xy", of which nothing has a row.
+  EXPECT_TRUE(run.Tensor("lm_head.weight")->is_new());
+  EXPECT_TRUE(run.Tensor(Up(1))->is_new());
+}
+
+TEST_F(VocabularyTest, ATensorWithoutRowsIsFound) {
+  for (const char* name : {"a", "b"}) {
+    Checkpoint one = WithTokens(1, 264, TokenizerJson({"ab", "cd"}, {"<|end|>"}), "<|end|>");
+    one.Find("lm_head.weight")->shape = {};
+    one.Find("lm_head.weight")->values = {1};
+    if (name[0] == 'a') driver_ = PluginDriver();
+    Input(name, one);
+  }
+  const std::string spec = Mean("of: VOCABULARY_OF_BASE");
+  EXPECT_THAT(Check(spec), ElementsAre(HasSubstr("vocabulary: tensor \"lm_head.weight\" has no rows")));
+  EXPECT_THAT(Run(spec).error(), HasSubstr("params.vocabulary: tensor \"lm_head.weight\" has no rows"));
 }
 
 TEST_F(VocabularyTest, ChatTemplates) {

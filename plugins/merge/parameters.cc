@@ -105,7 +105,7 @@ void CheckScope(const Scope& scope, v1::Method method, const std::set<std::strin
         CheckNumber(field->name(), value.value(k), StrCat(at, ".value[", k, "]"), findings);
       }
       const std::string& filter = value.filter();
-      if (filter.empty() || filter == "*") continue;
+      if (filter.empty() || filter == "*" || names.empty()) continue;
       const bool matches = std::any_of(names.begin(), names.end(),
                                        [&](const std::string& name) { return name.find(filter) != std::string::npos; });
       if (!matches) findings->Add(StrCat(at, ".filter"), StrCat("\"", filter, "\" is in no tensor's name"));

@@ -26,6 +26,7 @@ class Findings {
   // The same problem of one more tensor: `message` is kept of the first.
   void AddFor(std::string_view field, std::string_view kind, std::string_view message);
   bool empty() const { return order_.empty(); }
+  size_t size() const { return order_.size(); }
   // (field, message), in order.
   std::vector<std::pair<std::string, std::string>> All() const;
 
@@ -56,7 +57,7 @@ struct Scope {
 std::optional<double> ValueAt(const google::protobuf::RepeatedPtrField<v1::Value>& values, const Place& place);
 
 // Checks all that can be said of a scope alone: numbers that no tensor could have, values without a number, filters in
-// no name of `names`, parameters that `method` has not. Names that `used` returns are those the method reads.
+// no name of `names` (unless that is empty), parameters that `method` has not.
 void CheckScope(const Scope& scope, v1::Method method, const std::set<std::string>& names, Findings* findings);
 
 }  // namespace editd::merge

@@ -99,21 +99,23 @@ class Planner {
         findings_(*findings),
         method_(TraitsOf(spec_.method())) {}
 
+  // As far as the spec can be understood: all that is wrong with it is told at once.
   MergePlan Make() {
     MergePlan plan;
     plan.top = {&spec_.parameters(), "parameters"};
+    const bool expanded = findings_.empty();
     CheckWhole();
-    if (method_ == nullptr) return plan;
+    if (!expanded) return plan;
+    const size_t before = findings_.size();
     plan.layout =
         spec_.slices().empty() ? LayOutModels(spec_, job_, &findings_) : LayOutSlices(expansion_, job_, &findings_);
+    if (method_ == nullptr) return plan;
+    CheckModels();
+    complete_ = findings_.size() == before;
     std::set<std::string> names;
     for (const Row& row : plan.layout.rows) names.insert(row.name);
-    if (!names.empty()) {
-      CheckScope(plan.top, spec_.method(), names, &findings_);
-      for (const auto& scope : plan.layout.scopes) CheckScope(*scope, spec_.method(), names, &findings_);
-    }
-    CheckModels();
-    if (!findings_.empty()) return plan;
+    CheckScope(plan.top, spec_.method(), names, &findings_);
+    for (const auto& scope : plan.layout.scopes) CheckScope(*scope, spec_.method(), names, &findings_);
     for (const Row& row : plan.layout.rows) {
       auto tensor = std::make_unique<PlannedTensor>();
       tensor->row = &row;
@@ -125,7 +127,7 @@ class Planner {
  private:
   // What the spec says as a whole.
   void CheckWhole() {
-    if (method_ == nullptr) {
+    if (method_ == nullptr && !spec_.has_block_expansion() && !spec_.has_layer_swap()) {
       findings_.Add("method", "is not set; METHOD_LINEAR, METHOD_SLERP and METHOD_TIES are usual");
     }
     if (!spec_.out_dtype().empty() && (!FloatType(spec_.out_dtype()) || spec_.out_dtype() == "F64")) {
@@ -149,6 +151,11 @@ class Planner {
     }
     if (vocabulary.pad_to_multiple() > 1 << 16) {
       findings_.Add("vocabulary.pad_to_multiple", "is more than 65536; 64 or 128 is usual");
+    }
+    for (const Model& model : job_.models()) {
+      if (model.FindFile("tokenizer.json") != nullptr) continue;
+      findings_.Add("vocabulary",
+                    StrCat("\"", NameOf(model), "\" has no tokenizer.json; its vocabulary can't be matched"));
     }
     for (int i = 0; i < vocabulary.token_size(); ++i) {
       const v1::TokenRow& rule = vocabulary.token(i);
@@ -192,7 +199,12 @@ class Planner {
   // How many models, whether a base, and whether all inputs take part.
   void CheckModels() {
     const std::string name = MethodName(spec_.method());
-    if (method_->base == Base::kMust && spec_.base().empty()) {
+    // Each slice may have its own.
+    const bool has_base =
+        !spec_.base().empty() ||
+        (!spec_.slices().empty() && std::all_of(spec_.slices().begin(), spec_.slices().end(),
+                                                [](const auto& slice) { return !slice.base().empty(); }));
+    if (method_->base == Base::kMust && !has_base) {
       findings_.Add("base", StrCat("is empty; the method ", name, " takes differences from a base"));
     }
     size_t most = 0;
@@ -246,7 +258,8 @@ class Planner {
   // False: the tensor is left out.
   bool PlanTensor(const Row& row, const Scope& top, PlannedTensor* out) {
     // Differences are from the base; a listed base has none from itself.
-    const bool differs = method_->base != Base::kNone && (row.base.has_value() || !spec_.base().empty());
+    const bool differs = method_->base == Base::kMust ||
+                         (method_->base == Base::kMay && (row.base.has_value() || !spec_.base().empty()));
     std::vector<Take> takes;
     for (const Take& take : row.takes) {
       if (!differs || !IsBase(row, take)) takes.push_back(take);
@@ -268,12 +281,22 @@ class Planner {
     TensorPlan& plan = out->plan;
     plan.name = row.name;
     plan.shape.assign(like.shape.begin(), like.shape.end());
-    plan.type = *FloatType(spec_.out_dtype().empty() ? like.dtype : std::string_view(spec_.out_dtype()));
+    plan.type =
+        FloatType(spec_.out_dtype().empty() ? like.dtype : std::string_view(spec_.out_dtype())).value_or(DType::kF32);
     if (plan.type == DType::kF64) plan.type = DType::kF32;
     const bool rows_differ = spec_.has_vocabulary() && HasTokenRows(row.name);
-    if (rows_differ && vocabulary_ != nullptr && !plan.shape.empty()) plan.shape[0] = vocabulary_->rows;
-    if (takes.size() < method_->least && !rows_differ) {  // MISSING_SKIP left too few, or a slice has one source.
-      out->reused = row.slice != nullptr && row.takes.size() == 1 ? row.takes[0].tensor : &like;
+    if (rows_differ && plan.shape.empty()) {
+      findings_.AddFor("vocabulary", "scalar", StrCat("tensor \"", row.name, "\" has no rows"));
+    }
+    const bool gathers = rows_differ && vocabulary_ != nullptr && findings_.empty();  // Of shapes that fit.
+    if (gathers) plan.shape[0] = vocabulary_->rows;
+    if (takes.size() < method_->least) {  // MISSING_SKIP left too few, or a slice has one source.
+      const Take& alone = row.slice != nullptr && row.takes.size() == 1 ? row.takes[0] : *first;
+      out->takes = {alone};
+      PassThrough(*alone.tensor, &plan);
+      if (gathers) Gather(row, out);
+      if (!out->gathers.empty()) return true;
+      out->reused = alone.tensor;
       return CheckReuse(out);
     }
     const Lookup lookup(row, top);
@@ -288,7 +311,7 @@ class Planner {
     if (differs) plan.base = SourceOf(*row.base);
     for (const Take& take : takes) plan.parts.push_back(PartOf(row, take, lookup));
     CheckNumbers(row, plan);
-    if (rows_differ && vocabulary_ != nullptr) Gather(row, out);
+    if (gathers) Gather(row, out);
     if (out->gathers.empty()) out->reused = Same(row, takes, plan);
     return out->reused == nullptr || CheckReuse(out);
   }
@@ -358,14 +381,16 @@ class Planner {
 
   void CheckShape(const Row& row, const Tensor& like, const Take& first, const Take& take) {
     const Tensor& tensor = *take.tensor;
-    const bool rows_differ = spec_.has_vocabulary() && HasTokenRows(row.name) && !tensor.shape.empty() &&
-                             tensor.shape.size() == like.shape.size();
-    if (rows_differ && std::equal(tensor.shape.begin() + 1, tensor.shape.end(), like.shape.begin() + 1)) return;
     if (std::equal(tensor.shape.begin(), tensor.shape.end(), like.shape.begin(), like.shape.end())) return;
+    const bool rows_differ = HasTokenRows(row.name) && !tensor.shape.empty() &&
+                             tensor.shape.size() == like.shape.size() &&
+                             std::equal(tensor.shape.begin() + 1, tensor.shape.end(), like.shape.begin() + 1);
+    if (rows_differ && spec_.has_vocabulary()) return;
     findings_.AddFor(
         take.scope == nullptr ? "base" : take.scope->path.substr(0, take.scope->path.rfind('.')), "shape",
         StrCat("tensor \"", row.name, "\" is ", ShapeText(tensor.shape), " in \"", NameOf(job_.model(take.model)),
-               "\" and ", ShapeText(like.shape), " in \"", NameOf(job_.model(first.model)), "\""));
+               "\" and ", ShapeText(like.shape), " in \"", NameOf(job_.model(first.model)), "\"",
+               rows_differ ? "; set vocabulary to match rows by token" : ""));
   }
 
   // Numbers that are wrong only together.
@@ -375,7 +400,7 @@ class Planner {
     for (const Part& part : plan.parts) sum += part.weight;
     const bool divides = (s.method == v1::METHOD_MULTISLERP && s.normalize_weights) ||
                          (s.normalize && s.method != v1::METHOD_MULTISLERP);
-    if (method_->weights && divides && std::fabs(sum) < 1e-8) {
+    if (complete_ && method_->weights && divides && std::fabs(sum) < 1e-8) {
       findings_.AddFor(
           "models", "sum",
           StrCat("the weights for tensor \"", row.name, "\" sum to ", sum, ", and are divided by their sum; set ",
@@ -407,13 +432,17 @@ class Planner {
   bool CheckReuse(PlannedTensor* out) {
     const Tensor& tensor = *out->reused;
     if (spec_.out_dtype().empty() || tensor.dtype == spec_.out_dtype()) return true;
-    TensorPlan& plan = out->plan;
-    plan.settings.method = v1::METHOD_PASSTHROUGH;
-    plan.base.reset();
-    plan.parts = {Part()};
-    plan.parts[0].source = {*FloatType(tensor.dtype), tensor.data, NameOf(job_.model(tensor.input))};
+    PassThrough(tensor, &out->plan);
     out->reused = nullptr;
     return true;
+  }
+
+  void PassThrough(const Tensor& tensor, TensorPlan* plan) const {
+    plan->settings.method = v1::METHOD_PASSTHROUGH;
+    plan->base.reset();
+    plan->parts = {Part()};
+    plan->parts[0].source = {FloatType(tensor.dtype).value_or(DType::kF32), tensor.data,
+                             NameOf(job_.model(tensor.input))};
   }
 
   // The input's tensor that the result is whatever the numbers in it, or null.
@@ -469,14 +498,14 @@ class Planner {
   const Vocabulary* const vocabulary_;
   Findings& findings_;
   const MethodTraits* const method_;
+  bool complete_ = false;  // Each tensor has all models that the spec lists for it.
 };
 
 }  // namespace
 
 MergePlan MakePlan(const v1::MergeSpec& spec, const Job& job, const Vocabulary* vocabulary, Findings* findings) {
   auto expansion = std::make_unique<const Expansion>(Expand(spec, job, findings));
-  MergePlan plan;
-  if (findings->empty()) plan = Planner(*expansion, job, vocabulary, findings).Make();
+  MergePlan plan = Planner(*expansion, job, vocabulary, findings).Make();
   plan.expansion = std::move(expansion);
   return plan;
 }
