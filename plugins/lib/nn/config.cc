@@ -11,8 +11,7 @@
 namespace editd::nn {
 namespace {
 
-// A family's configuration class in transformers: what holds where the file is silent. 0: must be in the file, or
-// follows from others.
+// A family's configuration class in transformers: what holds where the file is silent. 0: follows from others.
 struct Family {
   std::string_view architecture, model_type;
   bool gemma;
@@ -21,10 +20,10 @@ struct Family {
   int64_t vocab, hidden, inner, layers, heads;
 };
 constexpr Family kFamilies[] = {
-    {"LlamaForCausalLM", "llama", false, false, false, 0, 0, 2048, 0, 0, 0, 0, 0},
-    {"MistralForCausalLM", "mistral", false, true, false, 8, 0, 131072, 0, 0, 0, 0, 0},
-    {"Qwen2ForCausalLM", "qwen2", false, false, true, 32, 0, 32768, 0, 0, 0, 0, 0},
-    {"Qwen3ForCausalLM", "qwen3", false, false, true, 32, 128, 32768, 0, 0, 0, 0, 0},
+    {"LlamaForCausalLM", "llama", false, false, false, 0, 0, 2048, 32000, 4096, 11008, 32, 32},
+    {"MistralForCausalLM", "mistral", false, true, false, 8, 0, 131072, 32000, 4096, 14336, 32, 32},
+    {"Qwen2ForCausalLM", "qwen2", false, false, true, 32, 0, 32768, 151936, 4096, 22016, 32, 32},
+    {"Qwen3ForCausalLM", "qwen3", false, false, true, 32, 128, 32768, 151936, 4096, 22016, 32, 32},
     {"Gemma2ForCausalLM", "gemma2", true, true, false, 4, 256, 8192, 256000, 2304, 9216, 26, 8},
     // Files of Gemma 3 leave out what is the default.
     {"Gemma3ForCausalLM", "gemma3_text", true, true, false, 4, 256, 131072, 262208, 2304, 9216, 26, 8},
@@ -32,10 +31,6 @@ constexpr Family kFamilies[] = {
 constexpr std::string_view kGemma3Seeing = "Gemma3ForConditionalGeneration";
 
 bool Is(const Family& family, std::string_view model_type) { return family.model_type == model_type; }
-
-std::optional<int64_t> OrMissing(int64_t otherwise) {
-  return otherwise == 0 ? std::nullopt : std::optional<int64_t>(otherwise);
-}
 
 // A key that is absent takes the default; null is said on purpose.
 bool Absent(const Json& config, const char* key) { return config.find(key) == config.end(); }
@@ -64,11 +59,11 @@ absl::StatusOr<const Family*> FamilyOf(const Json& config, DecoderConfig* out) {
 }
 
 absl::Status ReadSizes(const Json& config, const Family& family, DecoderConfig* out) {
-  ASSIGN_OR_RETURN(out->vocab_size, Size(config, "vocab_size", OrMissing(family.vocab)));
-  ASSIGN_OR_RETURN(out->hidden_size, Size(config, "hidden_size", OrMissing(family.hidden)));
-  ASSIGN_OR_RETURN(out->intermediate_size, Size(config, "intermediate_size", OrMissing(family.inner)));
-  ASSIGN_OR_RETURN(out->layers, Size(config, "num_hidden_layers", OrMissing(family.layers)));
-  ASSIGN_OR_RETURN(out->heads, Size(config, "num_attention_heads", OrMissing(family.heads)));
+  ASSIGN_OR_RETURN(out->vocab_size, Size(config, "vocab_size", family.vocab));
+  ASSIGN_OR_RETURN(out->hidden_size, Size(config, "hidden_size", family.hidden));
+  ASSIGN_OR_RETURN(out->intermediate_size, Size(config, "intermediate_size", family.inner));
+  ASSIGN_OR_RETURN(out->layers, Size(config, "num_hidden_layers", family.layers));
+  ASSIGN_OR_RETURN(out->heads, Size(config, "num_attention_heads", family.heads));
   const bool own = family.kv_heads == 0 || !Absent(config, "num_key_value_heads");
   ASSIGN_OR_RETURN(out->kv_heads, Size(config, "num_key_value_heads", own ? out->heads : family.kv_heads));
   if (out->layers > 4096) return Unusable("num_hidden_layers", "is larger than any model's");
@@ -119,6 +114,10 @@ absl::Status ReadArithmetic(const Json& config, const Family& family, DecoderCon
     // Gemma 3's class keeps attn_logit_softcapping from Gemma 2's, and its attention, like llama.cpp's, has no cap.
     if (second) RETURN_IF_ERROR(cap("attn_logit_softcapping", 50, &out->attention_cap));
     RETURN_IF_ERROR(cap("final_logit_softcapping", second ? 30 : 0, &out->logit_cap));
+    // The model that also sees has the setting in its text_config, and does not do it.
+    if (out->language_part && out->logit_cap != 0) {
+      return NotComputed("final_logit_softcapping", At(config, "final_logit_softcapping"));
+    }
   }
   out->query_scale = std::pow(scalar, -0.5);
   return absl::OkStatus();
@@ -180,8 +179,6 @@ absl::Status ReadRopes(const Json& config, const Family& family, const std::vect
                          .max_positions = out->max_position_embeddings};
   if (!scaling.is_null() && !scaling.is_object()) return Unusable("rope_scaling", "is not an object");
   if (!parameters.is_null() && !parameters.is_object()) return Unusable("rope_parameters", "is not an object");
-  const Json& part = At(config, "partial_rotary_factor");
-  if (!part.is_null() && part != 1.0) return NotComputed("partial_rotary_factor", part);
   if (!Is(family, "gemma3_text")) {
     ASSIGN_OR_RETURN(setting.theta, Real(config, "rope_theta", 10000.0));
     if (const char* const key = "original_max_position_embeddings"; !At(config, key).is_null()) {
@@ -200,6 +197,10 @@ absl::Status ReadRopes(const Json& config, const Family& family, const std::vect
   if (!scaling.is_null() && !parameters.is_null()) {
     return Unusable("rope_scaling", "stands beside rope_parameters, which say the same");
   }
+  // transformers 5 overlooks this old spelling here, and would scale nothing.
+  if (const Json& type = At(scaling, "type"); !type.is_null() && At(scaling, "rope_type").is_null()) {
+    return NotComputed("rope_scaling.type", type);
+  }
   static const Json kNone;
   const auto of = [&](const char* kind) -> const Json& { return parameters.is_null() ? kNone : At(parameters, kind); };
   // transformers looks for yarn's "truncate" one level up, where it finds none.
@@ -216,24 +217,41 @@ absl::Status ReadRopes(const Json& config, const Family& family, const std::vect
   return absl::OkStatus();
 }
 
-// Settings of other models that share these config files.
+// Settings of other models that share these config files: each is refused unless it says what is so here anyway.
 absl::Status RefuseWhatIsNotComputed(const Json& config, const Family& family) {
-  for (const char* key : {"quantization_config", "num_local_experts", "num_experts", "n_routed_experts",
-                          "moe_intermediate_size", "num_experts_per_tok", "logits_scaling", "logit_scale",
-                          "embedding_multiplier", "residual_multiplier", "attention_multiplier", "attention_chunk_size",
-                          "no_rope_layers", "no_rope_layer_interval", "clip_qkv", "rotary_pct", "rope_interleaved"}) {
-    if (!At(config, key).is_null()) return NotComputed(key, At(config, key));
-  }
-  for (const char* key : {"use_bidirectional_attention", "add_cross_attention", "use_qk_norm", "use_mrope", "alibi"}) {
+  const auto refuse = [&](std::initializer_list<const char*> keys, const Json& none) -> absl::Status {
+    for (const char* key : keys) {
+      const Json& value = At(config, key);
+      if (!value.is_null() && (none.is_null() || value != none)) return NotComputed(key, value);
+    }
+    return absl::OkStatus();
+  };
+  RETURN_IF_ERROR(
+      refuse({"quantization_config", "compression_config", "moe_intermediate_size", "num_experts_per_tok",
+              "attention_multiplier", "mlp_multipliers", "scale_depth", "dim_model_base", "attention_chunk_size",
+              "no_rope_layers", "no_rope_layer_interval", "clip_qkv", "logits_soft_cap", "hidden_size_per_layer_input"},
+             nullptr));
+  RETURN_IF_ERROR(refuse({"num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts",
+                          "num_kv_shared_layers", "kv_lora_rank"},
+                         0));
+  RETURN_IF_ERROR(
+      refuse({"logits_scaling", "logit_scale", "embedding_multiplier", "residual_multiplier", "lm_head_multiplier",
+              "key_multiplier", "attention_in_multiplier", "attention_out_multiplier", "output_multiplier",
+              "embedding_scale", "scale_emb", "rotary_pct", "rope_ratio", "partial_rotary_factor"},
+             1));
+  for (const char* key :
+       {"use_bidirectional_attention", "add_cross_attention", "is_encoder_decoder", "use_qk_norm", "qk_norm",
+        "qk_layernorm", "use_mrope", "alibi", "rope_interleaved", "rope_interleave", "mup_enabled", "scale_embedding",
+        "parallel_attn", "use_parallel_residual", "use_post_norm", "lm_head_bias", "attention_out_bias", "use_bias"}) {
     ASSIGN_OR_RETURN(const bool set, Flag(config, key, false));
     if (set) return NotComputed(key, true);
   }
+  ASSIGN_OR_RETURN(const bool causal, Flag(config, "is_causal", true));
+  if (!causal) return NotComputed("is_causal", false);
   if (family.gemma) return absl::OkStatus();
-  for (const char* key : {"attn_logit_softcapping", "final_logit_softcapping", "query_pre_attn_scalar",
-                          "rope_local_base_freq", "sliding_window_pattern"}) {
-    if (!At(config, key).is_null()) return NotComputed(key, At(config, key));
-  }
-  return absl::OkStatus();
+  return refuse({"attn_logit_softcapping", "final_logit_softcapping", "query_pre_attn_scalar", "rope_local_base_freq",
+                 "sliding_window_pattern"},
+                nullptr);
 }
 
 void ReadTokens(const Json& config, DecoderConfig* out) {
@@ -255,12 +273,17 @@ absl::StatusOr<DecoderConfig> ParseDecoderConfig(std::string_view config_json) {
   if (out.language_part) {
     config = At(file, "text_config");
     if (!config.is_object()) return Unusable("text_config", "is no object, and the architecture is of text and images");
-    for (const char* key : {"quantization_config", "eos_token_id", "bos_token_id", "tie_word_embeddings"}) {
+    for (const char* key : {"quantization_config", "eos_token_id", "bos_token_id"}) {
       if (!At(file, key).is_null()) config[key] = At(file, key);
     }
+    config.erase("tie_word_embeddings");  // The whole model's counts, and its default.
+    if (!Absent(file, "tie_word_embeddings")) config["tie_word_embeddings"] = At(file, "tie_word_embeddings");
   }
   RETURN_IF_ERROR(RefuseWhatIsNotComputed(config, *family));
   RETURN_IF_ERROR(ReadSizes(config, *family, &out));
+  if (!Absent(config, "tie_word_embeddings") && At(config, "tie_word_embeddings").is_null()) {
+    return Unusable("tie_word_embeddings", "is neither true nor false");
+  }
   ASSIGN_OR_RETURN(out.tied, Flag(config, "tie_word_embeddings", family->gemma));
   RETURN_IF_ERROR(ReadArithmetic(config, *family, &out));
   ASSIGN_OR_RETURN(const std::vector<bool> local, ReadWindows(config, *family, &out));

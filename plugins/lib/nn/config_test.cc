@@ -7,6 +7,7 @@
 namespace editd::nn {
 namespace {
 
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using Json = nlohmann::json;
 
@@ -92,9 +93,14 @@ TEST(DecoderConfig, WhatIsNotComputedIsRefusedByName) {
   EXPECT_THAT(Refusal(With(Smol(), "layer_types", Json(std::vector<std::string>(30, "chunked_attention")))),
               HasSubstr("chunked_attention"));
   for (const char* key : {"quantization_config", "num_experts", "attention_chunk_size", "no_rope_layers",
-                          "attn_logit_softcapping", "query_pre_attn_scalar", "partial_rotary_factor"}) {
+                          "attn_logit_softcapping", "query_pre_attn_scalar", "partial_rotary_factor", "logits_scaling",
+                          "embedding_multiplier", "residual_multiplier", "attention_multiplier", "scale_emb"}) {
     EXPECT_THAT(Refusal(With(Smol(), key, 3)), HasSubstr(key));
   }
+  for (const char* key : {"rope_interleaved", "use_qk_norm", "lm_head_bias", "use_parallel_residual"}) {
+    EXPECT_THAT(Refusal(With(Smol(), key, true)), HasSubstr(key));
+  }
+  EXPECT_THAT(Refusal(With(Smol(), "is_causal", false)), HasSubstr("\"is_causal\": false"));
   EXPECT_THAT(Refusal(With(Gemma("Gemma3ForCausalLM"), "use_bidirectional_attention", true)),
               HasSubstr("use_bidirectional_attention"));
   EXPECT_THAT(Refusal(With(Gemma("Gemma3ForCausalLM"), "rope_parameters", {{"rope_theta", 1e4}})),
@@ -102,6 +108,44 @@ TEST(DecoderConfig, WhatIsNotComputedIsRefusedByName) {
   EXPECT_THAT(Refusal(With(Gemma("Gemma3ForCausalLM"), "rope_scaling",
                            {{"rope_type", "yarn"}, {"factor", 4.0}, {"truncate", false}})),
               HasSubstr("truncate"));
+  EXPECT_THAT(Refusal(With(Gemma("Gemma3ForCausalLM"), "rope_scaling", {{"type", "linear"}, {"factor", 8.0}})),
+              HasSubstr("\"rope_scaling.type\": \"linear\""));
+}
+
+// As files of SmolLM2 and others have it.
+TEST(DecoderConfig, WhatOthersSayAndIsSoAnywayIsNoObstacle) {
+  ASSERT_OK_AND_ASSIGN(const auto plain, ParseDecoderConfig(Smol().dump()));
+  Json config = Smol();
+  config.update({{"rope_interleaved", false},
+                 {"is_llama_config", true},
+                 {"is_causal", true},
+                 {"pretraining_tp", 1},
+                 {"attention_dropout", 0.0},
+                 {"partial_rotary_factor", 1.0},
+                 {"logits_scaling", 1},
+                 {"embedding_multiplier", 1.0},
+                 {"num_experts", 0},
+                 {"quantization_config", nullptr},
+                 {"layer_types", std::vector<std::string>(30, "full_attention")}});
+  ASSERT_OK_AND_ASSIGN(const auto same, ParseDecoderConfig(config.dump()));
+  EXPECT_EQ(same.ropes, plain.ropes);
+  EXPECT_EQ(same.query_scale, plain.query_scale);
+  EXPECT_EQ(same.embedding_scale, 1);
+}
+
+TEST(DecoderConfig, SizesThatAFileLeavesOutAreTheFamilys) {
+  const auto sizes = [](const char* architecture) {
+    const auto c = ParseDecoderConfig(Json{{"architectures", {architecture}}}.dump());
+    EXPECT_OK(c.status());
+    return std::vector<int64_t>{c->vocab_size, c->hidden_size, c->intermediate_size, c->layers,
+                                c->heads,      c->kv_heads,    c->head_dim,          c->max_position_embeddings};
+  };
+  EXPECT_THAT(sizes("LlamaForCausalLM"), ElementsAre(32000, 4096, 11008, 32, 32, 32, 128, 2048));
+  EXPECT_THAT(sizes("MistralForCausalLM"), ElementsAre(32000, 4096, 14336, 32, 32, 8, 128, 131072));
+  EXPECT_THAT(sizes("Qwen2ForCausalLM"), ElementsAre(151936, 4096, 22016, 32, 32, 32, 128, 32768));
+  EXPECT_THAT(sizes("Qwen3ForCausalLM"), ElementsAre(151936, 4096, 22016, 32, 32, 32, 128, 32768));
+  EXPECT_THAT(sizes("Gemma2ForCausalLM"), ElementsAre(256000, 2304, 9216, 26, 8, 4, 256, 8192));
+  EXPECT_THAT(sizes("Gemma3ForCausalLM"), ElementsAre(262208, 2304, 9216, 26, 8, 4, 256, 131072));
 }
 
 TEST(DecoderConfig, QwensWindowCountsOnlyWhenUsed) {
@@ -163,6 +207,20 @@ TEST(DecoderConfig, GemmasAlternate) {
   EXPECT_EQ(part.vocab_size, 262208);
   EXPECT_EQ(part.attention[0].window, 1024);
   EXPECT_EQ(part.eos_token_ids, (std::vector<int64_t>{1, 106}));
+  // Whether the head is the embedding is said of the whole model.
+  const auto tied = [&](const Json& whole, const Json& text) {
+    Json config = seeing;
+    config["text_config"].update(text);
+    config.update(whole);
+    return ParseDecoderConfig(config.dump()).value().tied;
+  };
+  const Json yes = {{"tie_word_embeddings", true}}, no = {{"tie_word_embeddings", false}};
+  EXPECT_TRUE(tied(Json::object(), Json::object()));
+  EXPECT_TRUE(tied(Json::object(), no));
+  EXPECT_FALSE(tied(no, yes));
+  Json capped = seeing;
+  capped["text_config"]["final_logit_softcapping"] = 30.0;
+  EXPECT_THAT(Refusal(capped), HasSubstr("final_logit_softcapping"));
 }
 
 TEST(DecoderConfig, NonsenseIsAnError) {
@@ -173,6 +231,8 @@ TEST(DecoderConfig, NonsenseIsAnError) {
               StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("num_key_value_heads")));
   EXPECT_THAT(ParseDecoderConfig(With(Smol(), "vocab_size", -1).dump()),
               StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("vocab_size")));
+  EXPECT_THAT(ParseDecoderConfig(With(Smol(), "tie_word_embeddings", nullptr).dump()),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("tie_word_embeddings")));
 }
 
 }  // namespace
