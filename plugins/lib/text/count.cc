@@ -16,6 +16,16 @@
 #include "plugins/lib/text/unicode.h"
 
 namespace editd::text {
+
+void TokenCounts::Add(const TokenCounts& other) {
+  if (counts.size() < other.counts.size()) counts.resize(other.counts.size());
+  for (size_t id = 0; id < other.counts.size(); ++id) counts[id] += other.counts[id];
+  tokens += other.tokens;
+  totals.documents += other.totals.documents;
+  totals.bytes += other.totals.bytes;
+  totals.skipped_lines += other.totals.skipped_lines;
+}
+
 namespace {
 
 struct Part {
@@ -40,26 +50,14 @@ std::vector<Part> Cut(std::string_view data, bool lines, bool cuts, size_t part_
   return parts;
 }
 
-}  // namespace
-
-void TokenCounts::Add(const TokenCounts& other) {
-  if (counts.size() < other.counts.size()) counts.resize(other.counts.size());
-  for (size_t id = 0; id < other.counts.size(); ++id) counts[id] += other.counts[id];
-  tokens += other.tokens;
-  totals.documents += other.totals.documents;
-  totals.bytes += other.totals.bytes;
-  totals.skipped_lines += other.totals.skipped_lines;
-}
-
-absl::StatusOr<TokenCounts> CountTokens(const Tokenizer& tokenizer, const CorpusFile& file,
-                                        const CountOptions& options) {
+// Of a file's lines, or of `data`, its text. With `check` that text may be no UTF-8: then *valid becomes false and the
+// counts mean nothing.
+absl::StatusOr<TokenCounts> Count(const Tokenizer& tokenizer, const CorpusFile& file, std::string_view data, bool check,
+                                  const CountOptions& options, bool* valid) {
   TokenCounts result;
   result.counts.resize(tokenizer.size());
   const bool lines = file.json_lines();
-  std::string storage;
-  std::string_view data = file.data;
   if (!lines) {
-    ASSIGN_OR_RETURN(data, ValidText(file, &storage, &result.totals.skipped_lines));
     result.totals.documents = 1;
     result.totals.bytes = data.size();
   }
@@ -70,6 +68,7 @@ absl::StatusOr<TokenCounts> CountTokens(const Tokenizer& tokenizer, const Corpus
   uint64_t done = 0;             // Guarded by mutex, as are the next two and result.
   size_t failed = parts.size();  // The first part with an error, so that the message does not depend on threads.
   absl::Status status;
+  std::atomic<bool> broken = false;
   auto work = [&] {
     std::unique_ptr<Encoder> encoder = tokenizer.Borrow();
     TokenCounts mine;
@@ -89,7 +88,13 @@ absl::StatusOr<TokenCounts> CountTokens(const Tokenizer& tokenizer, const Corpus
           mine.totals.skipped_lines += totals->skipped_lines;
         }
       } else {
-        mine.tokens += encoder->Count(data.substr(part.begin, part.end - part.begin), mine.counts.data());
+        const std::string_view text = data.substr(part.begin, part.end - part.begin);
+        if (check && FirstInvalidUtf8(text) != text.size()) {
+          broken = true;
+          next = parts.size();
+          break;
+        }
+        mine.tokens += encoder->Count(text, mine.counts.data());
       }
       std::lock_guard<std::mutex> lock(mutex);
       done += part.end - part.begin;
@@ -109,8 +114,26 @@ absl::StatusOr<TokenCounts> CountTokens(const Tokenizer& tokenizer, const Corpus
   for (size_t i = 1; i < std::min(wanted, parts.size()); ++i) threads.emplace_back(work);
   work();
   for (std::thread& thread : threads) thread.join();
+  *valid = !broken;
   if (!status.ok()) return status;
   return result;
+}
+
+}  // namespace
+
+absl::StatusOr<TokenCounts> CountTokens(const Tokenizer& tokenizer, const CorpusFile& file,
+                                        const CountOptions& options) {
+  // A cut is before a space, and so between two characters: what is UTF-8 in all its parts is so as a whole, and the
+  // threads look at their own parts. Seldom is something found, and then all begins again.
+  bool valid = true;
+  auto counted = Count(tokenizer, file, file.data, /*check=*/!file.json_lines(), options, &valid);
+  if (valid) return counted;
+  std::string storage;
+  uint64_t skipped_lines = 0;
+  ASSIGN_OR_RETURN(const std::string_view text, ValidText(file, &storage, &skipped_lines));
+  ASSIGN_OR_RETURN(counted, Count(tokenizer, file, text, /*check=*/false, options, &valid));
+  counted->totals.skipped_lines = skipped_lines;
+  return counted;
 }
 
 }  // namespace editd::text

@@ -28,7 +28,7 @@ struct CountOptions {
   int threads = 0;  // 0: one a core.
   // Told the bytes of the file that are done, from one thread at a time; false stops the counting (CANCELLED).
   std::function<bool(uint64_t)> progress;
-  size_t part_bytes = 1 << 18;  // A thread's portion of work; smaller in tests.
+  size_t part_bytes = 1 << 16;  // A thread's portion of work; smaller in tests.
 };
 
 absl::StatusOr<TokenCounts> CountTokens(const Tokenizer& tokenizer, const CorpusFile& file,

@@ -48,6 +48,32 @@ TEST(Count, TheFirstErrorIsReportedWhateverTheThreads) {
   }
 }
 
+// Threads look at their own parts: the result and the message are those of the whole text.
+TEST(Count, BytesThatAreNotUtf8AreTreatedAsInTheWholeText) {
+  const auto tokenizer = Golden("gpt2");
+  std::string text;
+  for (int i = 0; i < 300; ++i) StrAppend(&text, "line ", i, i % 100 == 50 ? " \xe1" : " \xe1\xba\xa1", " of it\n");
+  CountOptions options;
+  options.part_bytes = 50;
+  for (const int threads : {1, 4}) {
+    options.threads = threads;
+    for (const InvalidUtf8 invalid : {InvalidUtf8::kRefuse, InvalidUtf8::kReplace, InvalidUtf8::kSkipLine}) {
+      const CorpusFile file{text, "a.txt", invalid};
+      const auto counts = CountTokens(*tokenizer, file, options);
+      std::string storage;
+      uint64_t skipped = 0;
+      const auto whole = ValidText(file, &storage, &skipped);
+      EXPECT_EQ(counts.status(), whole.status());
+      if (!whole.ok()) continue;
+      ASSERT_OK(counts);
+      EXPECT_EQ(counts->tokens, tokenizer->Encode(*whole, false).size());
+      EXPECT_EQ(counts->totals.bytes, whole->size());
+      EXPECT_EQ(counts->totals.skipped_lines, invalid == InvalidUtf8::kSkipLine ? 3 : 0);
+      EXPECT_EQ(counts->totals.documents, 1u);
+    }
+  }
+}
+
 TEST(Count, StopsWhenTold) {
   const auto tokenizer = Golden("gpt2");
   const std::string text(100000, 'a');
