@@ -1,4 +1,7 @@
 // What diff computes: norms, moved tensors, JSON keys, tokenizers.
+#include <sys/mman.h>
+#include <unistd.h>
+
 #include <cmath>
 #include <cstring>
 #include <random>
@@ -143,6 +146,24 @@ TEST(CompareTokenizers, ATokenThatIsAddedToOneCountsOnce) {
   EXPECT_EQ(diff.removed, 0u);
   EXPECT_EQ(diff.tokens_a, 2u);
   EXPECT_EQ(diff.tokens_b, 3u);
+}
+
+// Behind a mapped file's last page there may be nothing, and before that other memory.
+TEST(CompareTokenizers, NothingIsReadBehindTheLastPage) {
+  const std::string text = R"({"model":{"vocab":{"a":0,"b":1}}})";
+  const auto page = static_cast<size_t>(::sysconf(_SC_PAGESIZE));
+  void* const memory = ::mmap(nullptr, 2 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  ASSERT_NE(memory, MAP_FAILED);
+  char* const end = static_cast<char*>(memory) + page;
+  ASSERT_EQ(::mprotect(end, page, PROT_NONE), 0);
+  for (size_t room = 0; room < 100; ++room) {
+    std::memset(memory, '1', page);
+    std::memcpy(end - room - text.size(), text.data(), text.size());
+    ASSERT_OK_AND_ASSIGN(const TokenizerDiff diff, CompareTokenizers({end - room - text.size(), text.size()}, text));
+    EXPECT_EQ(diff.tokens_a, 2u);
+    EXPECT_EQ(diff.added + diff.removed + diff.renumbered, 0u);
+  }
+  ::munmap(memory, 2 * page);
 }
 
 }  // namespace
