@@ -71,14 +71,14 @@ absl::StatusOr<TokenCounts> Count(const Tokenizer& tokenizer, const CorpusFile& 
   std::atomic<bool> broken = false;
   auto work = [&] {
     std::unique_ptr<Encoder> encoder = tokenizer.Borrow();
-    TokenCounts mine;
-    mine.counts.resize(tokenizer.size());
+    TokenCounts mine;  // Without its counts.
+    Tally tally(tokenizer.size());
     for (size_t i; (i = next++) < parts.size();) {
       const Part part = parts[i];
       absl::Status outcome;
       if (lines) {
         auto totals = ForEachLine(file, part.begin, part.end, [&](std::string_view document) {
-          mine.tokens += encoder->Count(document, mine.counts.data());
+          mine.tokens += encoder->Count(document, &tally);
           return absl::OkStatus();
         });
         outcome = totals.status();
@@ -94,7 +94,7 @@ absl::StatusOr<TokenCounts> Count(const Tokenizer& tokenizer, const CorpusFile& 
           next = parts.size();
           break;
         }
-        mine.tokens += encoder->Count(text, mine.counts.data());
+        mine.tokens += encoder->Count(text, &tally);
       }
       std::lock_guard<std::mutex> lock(mutex);
       done += part.end - part.begin;
@@ -108,6 +108,7 @@ absl::StatusOr<TokenCounts> Count(const Tokenizer& tokenizer, const CorpusFile& 
     tokenizer.GiveBack(std::move(encoder));
     std::lock_guard<std::mutex> lock(mutex);
     result.Add(mine);
+    tally.AddTo(&result.counts);
   };
   const size_t wanted = options.threads > 0 ? options.threads : std::max(1u, std::thread::hardware_concurrency());
   std::vector<std::thread> threads;

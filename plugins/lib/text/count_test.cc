@@ -74,6 +74,19 @@ TEST(Count, BytesThatAreNotUtf8AreTreatedAsInTheWholeText) {
   }
 }
 
+TEST(Tally, CountsOnWhenSmallNumbersAreFull) {
+  for (const uint64_t most : {uint64_t{3}, uint64_t{10}, uint64_t{1000}}) {
+    Tally tally(3, most);
+    std::vector<uint64_t> counts = {1, 0, 0};
+    for (int i = 0; i < 100; ++i) {
+      const TokenId ids[] = {0, 2, 0};
+      tally.Add(ids, 3);
+    }
+    tally.AddTo(&counts);
+    EXPECT_THAT(counts, testing::ElementsAre(201, 0, 100)) << most;
+  }
+}
+
 TEST(Count, StopsWhenTold) {
   const auto tokenizer = Golden("gpt2");
   const std::string text(100000, 'a');

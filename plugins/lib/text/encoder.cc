@@ -313,10 +313,10 @@ void Encoder::Encode(std::string_view text, bool add_special_tokens, std::vector
   if (add_special_tokens) ids->insert(ids->end(), tokenizer_->suffix_.begin(), tokenizer_->suffix_.end());
 }
 
-uint64_t Encoder::Count(std::string_view text, uint64_t* counts) {
+uint64_t Encoder::Count(std::string_view text, Tally* tally) {
   uint64_t total = 0;
   WalkIds(text, [&](const TokenId* found, size_t count) {
-    for (size_t i = 0; i < count; ++i) ++counts[found[i]];
+    tally->Add(found, count);
     total += count;
   });
   return total;

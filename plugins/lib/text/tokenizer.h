@@ -24,6 +24,7 @@
 #include "plugins/lib/text/flat_table.h"
 #include "plugins/lib/text/normal_text.h"
 #include "plugins/lib/text/shared_pieces.h"
+#include "plugins/lib/text/tally.h"
 #include "plugins/lib/text/tokenizer_json.h"
 #include "storage/base/status.h"
 
@@ -149,9 +150,8 @@ class Encoder {
   // The same with the places that the reference gives (as bytes): a token that is a part of a character has the whole
   // character, what a normalizer put in has the place of its neighbour, and post-processors trim.
   void EncodeOffsets(std::string_view text, bool add_special_tokens, std::vector<TokenSpan>* spans);
-  // Adds to counts[id] (tokenizer.size() of them) how often each token occurs, special tokens not added. Returns how
-  // many tokens that were.
-  uint64_t Count(std::string_view text, uint64_t* counts);
+  // Adds each token to `tally` (of tokenizer.size() ids), special tokens not added. Returns how many tokens that were.
+  uint64_t Count(std::string_view text, Tally* tally);
 
  private:
   class Cache;

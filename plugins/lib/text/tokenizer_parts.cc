@@ -92,6 +92,8 @@ absl::StatusOr<PreTokenizerStep> ParseSplit(const Reader& reader) {
 absl::StatusOr<PreTokenizerStep::Scheme> ParseScheme(const Reader& reader) {
   if (reader.FindValue("prepend_scheme")) {
     ASSIGN_OR_RETURN(const std::string_view name, reader.GetString("prepend_scheme"));
+    ASSIGN_OR_RETURN(const bool prefix, reader.GetBool("add_prefix_space", true));
+    if (!prefix && name != "never") return Unsupported(reader.Path("prepend_scheme"), *reader.Find("prepend_scheme"));
     if (name == "always") return PreTokenizerStep::kAlways;
     if (name == "first") return PreTokenizerStep::kFirst;
     if (name == "never") return PreTokenizerStep::kNever;

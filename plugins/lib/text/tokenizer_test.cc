@@ -70,6 +70,9 @@ TEST(Tokenizer, RefusesByNameAndPlace) {
        "decoder.type: \"WordPiece\" is not supported"},
       {R"("post_processor":null)", R"("post_processor":{"type":"RobertaProcessing"})",
        "post_processor.type: \"RobertaProcessing\" is not supported"},
+      {R"("pre_tokenizer":{"type":"ByteLevel","add_prefix_space":false,"trim_offsets":true})",
+       R"("pre_tokenizer":{"type":"Metaspace","replacement":"_","prepend_scheme":"first","add_prefix_space":false})",
+       "pre_tokenizer.prepend_scheme: \"first\" is not supported"},
       {R"("version":"1.0")", R"("version":"2.0")", "version: \"2.0\" is not supported"},
   };
   for (const Case& c : cases) {
