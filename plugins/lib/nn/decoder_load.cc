@@ -25,6 +25,13 @@ absl::Status ReadVectors(const WeightSource& weights, const std::vector<std::pai
   return absl::OkStatus();
 }
 
+// A tensor that the config does not speak of would change the result: it is none to overlook.
+absl::Status RefuseExtra(const WeightSource& weights, const std::string& name, std::string_view kind) {
+  if (!weights.find(name).has_value()) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      StrCat("the model has a tensor \"", name, "\", and its config.json has no such ", kind));
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Decoder>> Decoder::Load(const DecoderConfig& config, const WeightSource& weights,
@@ -53,6 +60,7 @@ absl::Status Decoder::ReadWeights(const WeightSource& weights) {
     ASSIGN_OR_RETURN(head_view, RequireTensor(weights, head, table));
   }
   head_ = WeightMatrix({head_view});
+  RETURN_IF_ERROR(RefuseExtra(weights, "lm_head.bias", "bias"));
   RETURN_IF_ERROR(ReadNorm(weights, prefix + "norm.weight", config_.hidden_size, &final_norm_));
   if (weights.find(StrCat(prefix, "layers.", config_.layers, ".input_layernorm.weight")).has_value()) {
     return absl::InvalidArgumentError(
@@ -110,16 +118,14 @@ absl::Status Decoder::ReadLayer(const WeightSource& weights, const std::string& 
   if (config_.qk_norm) {
     RETURN_IF_ERROR(ReadNorm(weights, attention + "q_norm.weight", config_.head_dim, &layer->query_norm));
     RETURN_IF_ERROR(ReadNorm(weights, attention + "k_norm.weight", config_.head_dim, &layer->key_norm));
+  } else {
+    RETURN_IF_ERROR(RefuseExtra(weights, attention + "q_norm.weight", "norm"));
+    RETURN_IF_ERROR(RefuseExtra(weights, attention + "k_norm.weight", "norm"));
   }
-  // A bias that the config does not speak of would change the result: it is no tensor to overlook.
   const auto bias = [&](bool wanted, const std::vector<std::pair<std::string, int64_t>>& parts,
                         std::vector<float>* out) -> absl::Status {
     if (wanted) return ReadVectors(weights, parts, out);
-    for (const auto& [name, size] : parts) {
-      if (!weights.find(name).has_value()) continue;
-      return absl::InvalidArgumentError(
-          StrCat("the model has a tensor \"", name, "\", and its config.json has no such bias"));
-    }
+    for (const auto& [name, size] : parts) RETURN_IF_ERROR(RefuseExtra(weights, name, "bias"));
     return absl::OkStatus();
   };
   RETURN_IF_ERROR(

@@ -193,6 +193,14 @@ TEST(Decoder, ErrorsNameTheTensor) {
   weights.Add("model.layers.0.self_attn.q_proj.bias", {48});
   EXPECT_THAT(Decoder::Load(config, weights.source(), {}),
               StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("q_proj.bias")));
+  weights.Remove("model.layers.0.self_attn.q_proj.bias");
+  for (const char* name : {"model.layers.1.self_attn.k_norm.weight", "lm_head.bias"}) {
+    weights.Add(name, {12});
+    EXPECT_THAT(Decoder::Load(config, weights.source(), {}),
+                StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr(name)));
+    weights.Remove(name);
+  }
+  EXPECT_OK(Decoder::Load(config, weights.source(), {}));
 }
 
 TEST(Decoder, RefusesAnIdWithoutARow) {
