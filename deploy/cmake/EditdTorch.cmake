@@ -17,6 +17,12 @@ if(EXISTS ${EDITD_TORCH_ROOT}/lib/libtorch_cpu.so)
     DESTINATION lib/editd/torch/lib)
   install(FILES ${editd_torch_parent}/nvidia/cu13/lib/libcudart.so.13 ${editd_torch_parent}/nvidia/cu13/lib/libcupti.so.13
     DESTINATION lib/editd/nvidia/cu13/lib)
+  # What deploy/bootstrap cuda has put beside it.
+  if(EXISTS ${EDITD_TORCH_ROOT}/lib/libtorch_cuda.so AND EXISTS ${editd_torch_parent}/nvidia/cudnn)
+    install(FILES ${EDITD_TORCH_ROOT}/lib/libtorch_cuda.so ${EDITD_TORCH_ROOT}/lib/libc10_cuda.so
+      ${EDITD_TORCH_ROOT}/lib/libtorch_nvshmem.so ${EDITD_TORCH_ROOT}/lib/libcaffe2_nvrtc.so DESTINATION lib/editd/torch/lib)
+    install(DIRECTORY ${editd_torch_parent}/nvidia DESTINATION lib/editd)
+  endif()
 else()
   message(FATAL_ERROR "no libtorch under ${EDITD_TORCH_ROOT}; run deploy/bootstrap")
 endif()

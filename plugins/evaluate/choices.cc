@@ -135,8 +135,8 @@ absl::Status ScoreBatch(const Subject& subject, std::span<const Prepared> batch,
       }
     }
   }
-  const std::vector<nn::Score> found =
-      nn::ScoreTargets(*subject.decoder, positions, subject.decoder->config().vocab_size);
+  ASSIGN_OR_RETURN(const std::vector<nn::Score> found,
+                   nn::ScoreTargets(*subject.decoder, positions, subject.decoder->config().vocab_size));
   auto next = found.begin();
   for (const Prepared& prepared : batch) {
     ChoiceScore& score = (*scores)[prepared.question];

@@ -42,7 +42,7 @@ class ChoicesTest : public ::testing::Test {
     double sum = 0;
     for (size_t k = first; k < ids.size(); ++k) {
       const void* const state = hidden.row(0, static_cast<int64_t>(k) - 1);
-      const std::vector<float> logits = nn::Logits(*subject_.decoder, {&state, 1});
+      const std::vector<float> logits = nn::Logits(*subject_.decoder, {&state, 1}).value();
       double total = 0;
       for (float logit : logits) total += std::exp(static_cast<double>(logit));
       sum += logits[ids[k]] - std::log(total);

@@ -14,7 +14,7 @@
 #include "plugins/evaluate/speed_jobs.h"
 #include "plugins/evaluate/stopwatch.h"
 #include "plugins/lib/nn/model_weights.h"
-#include "plugins/lib/nn/torch_products.h"
+#include "plugins/lib/nn/torch_module.h"
 #include "storage/base/status.h"
 #include "storage/base/strings.h"
 
@@ -136,7 +136,9 @@ absl::Status Evaluate::Check(const pb::EvaluateSpec& spec, Job& job) {
   if (spec.top_k() > 100) job.Finding("top_k", StrCat(spec.top_k(), " is more than 100"));
   if (!pb::ComputeType_IsValid(spec.compute())) job.Finding("compute", "is not a type that is computed with");
   if (!pb::Device_IsValid(spec.device())) job.Finding("device", "is not one that is known");
-  if (spec.device() == pb::DEVICE_CUDA) job.Finding("device", nn::kNoCuda);
+  if (spec.device() == pb::DEVICE_CUDA) {
+    if (const absl::Status cuda = nn::CheckCuda(); !cuda.ok()) job.Finding("device", ToStd(cuda.message()));
+  }
   CheckQuestions(spec, job);
   CheckLeak(spec, job);
   CheckSpeed(spec, job);
@@ -148,6 +150,7 @@ absl::Status Evaluate::Check(const pb::EvaluateSpec& spec, Job& job) {
     }
     memory += nn::PackedBytes(model, ComputeOf(spec));
   }
+  if (spec.device() == pb::DEVICE_CUDA) memory += nn::kCudaHostMemory;
   job.Estimate(memory, 0);
   return absl::OkStatus();
 }
@@ -176,6 +179,10 @@ absl::Status Evaluate::Load(const pb::EvaluateSpec& spec, Job& job) {
         {content("config.json"), content("tokenizer.json"), content("editd_id_map.i32"),
          content("tokenizer_config.json"), content("special_tokens_map.json"), model.Attribute("vocab.used")},
         nn::WeightsOf(model), options, SettingsOf(spec, 1).padding_counts(), &subject));
+    if (spec.device() == pb::DEVICE_CUDA) {
+      ASSIGN_OR_RETURN(auto device, nn::LoadCudaDevice());
+      RETURN_IF_ERROR(subject.decoder->MoveTo(std::move(device)));
+    }
     times_.load_seconds.push_back(watch.seconds());
     const uint64_t longest = subject.decoder->config().max_position_embeddings;
     if (spec.context() > longest) {

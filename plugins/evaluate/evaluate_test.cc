@@ -48,7 +48,7 @@ class EvaluateTest : public ::testing::Test {
     const std::vector<std::span<const int32_t>> one = {std::span(s).subspan(begin, target - begin)};
     EXPECT_OK(model->decoder->Run(one, &hidden));
     const void* const state = hidden.row(0, target - begin - 1);
-    const auto logits = nn::Logits(*model->decoder, {&state, 1});
+    const auto logits = nn::Logits(*model->decoder, {&state, 1}).value();
     double sum = 0;
     for (int64_t row = 0; row < rows; ++row) sum += std::exp(static_cast<double>(logits[row]));
     return std::log(sum) - logits[s[target]];

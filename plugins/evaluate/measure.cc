@@ -163,10 +163,10 @@ class Runner {
       if (ids.empty()) continue;
       RETURN_IF_ERROR(
           subjects_[s]->decoder->Run(std::vector<std::span<const int32_t>>(ids.begin(), ids.end()), &hidden_[s]));
-      ScoreAlone(s, batch);
+      RETURN_IF_ERROR(ScoreAlone(s, batch));
       result_.perplexity[s].seconds += watch.seconds();
     }
-    if (subjects_.size() == 2) ScoreMeetings(batch);
+    if (subjects_.size() == 2) RETURN_IF_ERROR(ScoreMeetings(batch));
     for (Work* work : batch) {
       for (const Scored& scored : work->scored[0]) running_nll_ += scored.nll;
       running_tokens_ += work->scored[0].size();
@@ -285,7 +285,7 @@ class Runner {
   }
 
   // The scored tokens that follow no meeting.
-  void ScoreAlone(size_t s, std::span<Work* const> batch) {
+  absl::Status ScoreAlone(size_t s, std::span<Work* const> batch) {
     std::vector<nn::Position> positions;
     std::vector<Scored*> targets;
     for (size_t i = 0; i < batch.size(); ++i) {
@@ -302,20 +302,22 @@ class Runner {
         targets.push_back(&work.scored[s][k - range.scored_from]);
       }
     }
-    Score(s, positions, targets);
+    return Score(s, positions, targets);
   }
 
-  void Score(size_t s, const std::vector<nn::Position>& positions, const std::vector<Scored*>& targets) const {
-    if (positions.empty()) return;
+  absl::Status Score(size_t s, const std::vector<nn::Position>& positions, const std::vector<Scored*>& targets) const {
+    if (positions.empty()) return absl::OkStatus();
     const Subject& subject = *subjects_[s];
     const std::span<const int32_t> marked =
         subject.marked_rows.has_value() ? std::span(*subject.marked_rows) : std::span<const int32_t>();
     std::vector<double> outside;
-    const std::vector<nn::Score> scores = nn::ScoreTargets(*subject.decoder, positions, subject.rows, marked, &outside);
+    ASSIGN_OR_RETURN(const std::vector<nn::Score> scores,
+                     nn::ScoreTargets(*subject.decoder, positions, subject.rows, marked, &outside));
     for (size_t i = 0; i < scores.size(); ++i) *targets[i] = {scores[i].nll, outside[i]};
+    return absl::OkStatus();
   }
 
-  void ScoreMeetings(std::span<Work* const> batch) {
+  absl::Status ScoreMeetings(std::span<Work* const> batch) {
     const Stopwatch watch;
     std::vector<nn::PairPosition> positions;
     std::vector<std::pair<Work*, size_t>> at;
@@ -333,15 +335,16 @@ class Runner {
         at.emplace_back(&work, m);
       }
     }
-    nn::ComparePositions(*subjects_[0]->decoder, *subjects_[1]->decoder, positions, *common_, top_k_,
-                         [&](size_t index, const nn::PairScore& score) {
-                           const auto [work, m] = at[index];
-                           work->pairs[m] = score;
-                           for (size_t s = 0; s < 2; ++s) {
-                             const uint64_t k = work->meetings[m].at[s] - work->window->of[s].scored_from;
-                             work->scored[s][k].nll = score.score[s].nll;
-                           }
-                         });
+    RETURN_IF_ERROR(nn::ComparePositions(*subjects_[0]->decoder, *subjects_[1]->decoder, positions, *common_, top_k_,
+                                         [&](size_t index, const nn::PairScore& score) {
+                                           const auto [work, m] = at[index];
+                                           work->pairs[m] = score;
+                                           for (size_t s = 0; s < 2; ++s) {
+                                             const uint64_t k =
+                                                 work->meetings[m].at[s] - work->window->of[s].scored_from;
+                                             work->scored[s][k].nll = score.score[s].nll;
+                                           }
+                                         }));
     // A comparison does not tell what marked rows have: another pass of the head does.
     for (size_t s = 0; s < 2; ++s) {
       if (!subjects_[s]->marked_rows.has_value() || subjects_[s]->marked_rows->empty()) continue;
@@ -353,9 +356,10 @@ class Runner {
         alone.push_back({positions[i].hidden[s], static_cast<int32_t>(positions[i].target[s])});
         targets.push_back(&work->scored[s][k - work->window->of[s].scored_from]);
       }
-      Score(s, alone, targets);
+      RETURN_IF_ERROR(Score(s, alone, targets));
     }
     for (Perplexity& perplexity : result_.perplexity) perplexity.seconds += watch.seconds() / 2;
+    return absl::OkStatus();
   }
 
   absl::Status Sum(const Work& work) {

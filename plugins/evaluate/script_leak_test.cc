@@ -114,7 +114,7 @@ class LeakTest : public ::testing::Test {
       const std::vector<std::span<const int32_t>> one = {std::span(s).subspan(begin, target - begin)};
       EXPECT_OK(subject->decoder->Run(one, &hidden));
       const void* const state = hidden.row(0, static_cast<int64_t>(target - begin) - 1);
-      const auto logits = nn::Logits(*subject->decoder, {&state, 1});
+      const auto logits = nn::Logits(*subject->decoder, {&state, 1}).value();
       double all = 0, marked = 0;
       for (int64_t row = 0; row < subject->rows; ++row) all += std::exp(static_cast<double>(logits[row]));
       for (int32_t row : *subject->marked_rows) marked += std::exp(static_cast<double>(logits[row]));

@@ -34,7 +34,7 @@ class Sequences {
       nn::KeyValueCache* const cache[] = {&caches_[i]};
       RETURN_IF_ERROR(decoder_->Run(prompt, cache, &hidden));
       const void* const last[] = {hidden.row(0, tokens - 1)};
-      stepper_->Logits(last, logits_.data());
+      RETURN_IF_ERROR(stepper_->Logits(last, logits_.data()));
     }
     return absl::OkStatus();
   }

@@ -9,7 +9,7 @@
 #include "plugins/lib/generate/generator.h"
 #include "plugins/lib/generate/prompts.h"
 #include "plugins/lib/nn/model_weights.h"
-#include "plugins/lib/nn/torch_products.h"
+#include "plugins/lib/nn/torch_module.h"
 #include "storage/base/status.h"
 #include "storage/base/strings.h"
 
@@ -98,7 +98,9 @@ absl::Status GeneratePlugin::Check(const pb::GenerateSpec& spec, Job& job) {
   }
   if (!pb::ComputeType_IsValid(spec.compute())) job.Finding("compute", "is not a type that is computed with");
   if (!pb::Device_IsValid(spec.device())) job.Finding("device", "is not one that is known");
-  if (spec.device() == pb::DEVICE_CUDA) job.Finding("device", nn::kNoCuda);
+  if (spec.device() == pb::DEVICE_CUDA) {
+    if (const absl::Status cuda = nn::CheckCuda(); !cuda.ok()) job.Finding("device", ToStd(cuda.message()));
+  }
   uint64_t memory = 400 << 20;  // libtorch, buffers, keys and values.
   for (const Model& model : job.models()) {
     for (const char* file : {"config.json", "tokenizer.json"}) {
@@ -106,6 +108,7 @@ absl::Status GeneratePlugin::Check(const pb::GenerateSpec& spec, Job& job) {
     }
     memory += nn::PackedBytes(model, ComputeOf(spec));
   }
+  if (spec.device() == pb::DEVICE_CUDA) memory += nn::kCudaHostMemory;
   job.Estimate(memory, 0);
   return absl::OkStatus();
 }
@@ -138,6 +141,10 @@ absl::Status GeneratePlugin::Load(const pb::GenerateSpec& spec, Job& job) {
   ASSIGN_OR_RETURN(options.gemm, nn::LoadTorchProducts(options.compute));
   if (options.gemm == nullptr) job.Warning("this processor lacks what libtorch's products need; slower ones serve");
   ASSIGN_OR_RETURN(decoder_, nn::Decoder::Load(config, nn::WeightsOf(model), options));
+  if (spec.device() == pb::DEVICE_CUDA) {
+    ASSIGN_OR_RETURN(auto device, nn::LoadCudaDevice());
+    RETURN_IF_ERROR(decoder_->MoveTo(std::move(device)));
+  }
   return absl::OkStatus();
 }
 

@@ -205,7 +205,7 @@ TEST_F(ImportTest, GgufModelsOfEachArchitectureAreTheModelsTheyWere) {
     for (size_t s = 0; s < golden.ids.size(); ++s) {
       std::vector<const void*> at;
       for (const int32_t position : golden.positions[s]) at.push_back(hidden.row(s, position));
-      const std::vector<float> logits = nn::Logits(*decoder, at);
+      const std::vector<float> logits = nn::Logits(*decoder, at).value();
       ASSERT_EQ(logits.size(), golden.logits[s].size());
       for (size_t i = 0; i < logits.size(); ++i) ASSERT_NEAR(logits[i], golden.logits[s][i], 1e-4);
     }

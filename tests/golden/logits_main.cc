@@ -31,7 +31,7 @@ absl::Status Run(Compute compute, const std::string& folder) {
   for (size_t s = 0; s < sequences.size(); ++s) {
     for (size_t t = 0; t < sequences[s].size(); ++t) positions.push_back(hidden.row(s, t));
   }
-  const std::vector<float> logits = Logits(*decoder, positions);
+  ASSIGN_OR_RETURN(const std::vector<float> logits, Logits(*decoder, positions));
   std::FILE* const out = std::fopen((folder + "/logits.f32").c_str(), "wb");
   if (out == nullptr) return absl::InternalError(StrCat(folder, "/logits.f32 cannot be written"));
   const bool written = std::fwrite(logits.data(), 4, logits.size(), out) == logits.size();

@@ -81,7 +81,7 @@ class Run {
       if (id < stepper_->rows()) open->Occur(id);
     }
     const void* const last[] = {hidden.row(0, static_cast<int64_t>(ids.size()) - 1)};
-    stepper_->Logits(last, logits);
+    RETURN_IF_ERROR(stepper_->Logits(last, logits));
     times_->prefill_seconds += Since(begun);
     times_->prefilled += ids.size();
     RETURN_IF_ERROR(Next(open.get(), logits));

@@ -40,6 +40,7 @@ class WeightMatrix {
 
   int64_t columns() const { return columns_; }  // Outputs.
   int64_t depth() const { return depth_; }      // Inputs.
+  const std::vector<TensorView>& sources() const { return sources_; }
   int64_t blocks() const { return (columns_ + kBlockColumns - 1) / kBlockColumns; }
   int64_t block_columns(int64_t block) const { return std::min(kBlockColumns, columns_ - block * kBlockColumns); }
 

@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "plugins/lib/nn/parallel.h"
+#include "storage/base/status.h"
 
 namespace editd::nn {
 namespace {
@@ -202,9 +203,9 @@ CommonRows::CommonRows(std::span<const int64_t> rows_a, std::span<const int64_t>
   }
 }
 
-void ComparePositions(const Decoder& a, const Decoder& b, std::span<const PairPosition> positions,
-                      const CommonRows& rows, int top_k,
-                      const std::function<void(size_t index, const PairScore& score)>& visit) {
+absl::Status ComparePositions(const Decoder& a, const Decoder& b, std::span<const PairPosition> positions,
+                              const CommonRows& rows, int top_k,
+                              const std::function<void(size_t index, const PairScore& score)>& visit) {
   const Decoder* const decoders[2] = {&a, &b};
   int64_t stride[2], held_bytes = 0;
   for (int side = 0; side < 2; ++side) {
@@ -222,7 +223,7 @@ void ComparePositions(const Decoder& a, const Decoder& b, std::span<const PairPo
       hidden.clear();
       for (size_t i = 0; i < count; ++i) hidden.push_back(positions[first + i].hidden[side]);
       logits[side].Reserve(count * stride[side] * sizeof(float));
-      LogitsInto(*decoders[side], hidden, rows.rows(side), logits[side].As<float>(), stride[side]);
+      RETURN_IF_ERROR(LogitsInto(*decoders[side], hidden, rows.rows(side), logits[side].As<float>(), stride[side]));
     }
     scores.resize(count);
     constexpr size_t kPiece = 8;
@@ -236,6 +237,7 @@ void ComparePositions(const Decoder& a, const Decoder& b, std::span<const PairPo
     });
     for (size_t i = 0; i < count; ++i) visit(first + i, scores[i]);
   }
+  return absl::OkStatus();
 }
 
 }  // namespace editd::nn

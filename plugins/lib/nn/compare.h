@@ -68,10 +68,10 @@ struct PairScore {
   double common[2], others[2];  // Probability of all common rows, and of the rest.
 };
 
-// Calls `visit` in order. `top_k` is at most the number of common rows.
-void ComparePositions(const Decoder& a, const Decoder& b, std::span<const PairPosition> positions,
-                      const CommonRows& rows, int top_k,
-                      const std::function<void(size_t index, const PairScore& score)>& visit);
+// Calls `visit` in order. `top_k` is at most the number of common rows. Errors: a device's (device.h).
+absl::Status ComparePositions(const Decoder& a, const Decoder& b, std::span<const PairPosition> positions,
+                              const CommonRows& rows, int top_k,
+                              const std::function<void(size_t index, const PairScore& score)>& visit);
 
 }  // namespace editd::nn
 

@@ -81,7 +81,7 @@ TEST_P(Compare, AModelAndItsTrimmedSelfAreExactlyEqualOnCommonRows) {
   const CommonRows rows(rows_base, rows_trimmed, Begins(config_.vocab_size), begins);
   EXPECT_EQ(rows.common(), static_cast<int64_t>(rows_base.size()));
   size_t visited = 0;
-  ComparePositions(*base, *other, positions, rows, 5, [&](size_t index, const PairScore& score) {
+  ASSERT_OK(ComparePositions(*base, *other, positions, rows, 5, [&](size_t index, const PairScore& score) {
     EXPECT_EQ(index, visited++);
     EXPECT_EQ(score.max_abs, 0);
     EXPECT_EQ(score.max_abs_centred, 0);
@@ -94,7 +94,7 @@ TEST_P(Compare, AModelAndItsTrimmedSelfAreExactlyEqualOnCommonRows) {
     EXPECT_EQ(score.common[1], 1);
     // What the other gains is what the base gives to rows that are gone.
     EXPECT_NEAR(score.score[1].nll - score.score[0].nll, std::log(score.common[0]), 1e-5);
-  });
+  }));
   EXPECT_EQ(visited, positions.size());
 }
 
@@ -113,8 +113,8 @@ TEST_P(Compare, EveryNumberIsWhatTheLogitsSay) {
   const CommonRows rows(rows_a, rows_b, begins_a, begins_b);
   std::vector<PairPosition> positions;
   for (size_t t = 0; t < ids.size(); ++t) positions.push_back({{at_a[t], at_b[t]}, {ids[t] % 86, -1}, t % 3 != 0});
-  const auto logits_a = Logits(*base, at_a), logits_b = Logits(*other, at_b);
-  ComparePositions(*base, *other, positions, rows, 10, [&](size_t t, const PairScore& score) {
+  const auto logits_a = Logits(*base, at_a).value(), logits_b = Logits(*other, at_b).value();
+  ASSERT_OK(ComparePositions(*base, *other, positions, rows, 10, [&](size_t t, const PairScore& score) {
     const float* const x = &logits_a[t * 96];
     const float* const y = &logits_b[t * 96];
     const auto sum_of = [](const float* z, int64_t n) {
@@ -177,7 +177,7 @@ TEST_P(Compare, EveryNumberIsWhatTheLogitsSay) {
     EXPECT_EQ(score.same_top, top_common && top_a[0] == top_b[0]);
     EXPECT_EQ(score.same_top_common, top_a[0] == top_b[0]);
     EXPECT_NEAR(score.others[0], 1 - score.common[0], 1e-12);
-  });
+  }));
 }
 
 }  // namespace

@@ -21,12 +21,11 @@ KeyValues& Decoder::MemoryOf(int64_t part, int64_t layer) {
   return parts_[part].cache != nullptr ? parts_[part].cache->layers[layer] : memories_[part];
 }
 
-// Says which row of the batch is which position, and makes room.
+// Says which row of the batch is which position.
 absl::Status Decoder::Lay(std::span<const std::span<const int32_t>> sequences, std::span<KeyValueCache* const> caches) {
   parts_.clear();
-  rows_.clear();
   rotations_.Forget();
-  memories_.resize(std::max(memories_.size(), sequences.size()));
+  int64_t rows = 0;
   for (size_t s = 0; s < sequences.size(); ++s) {
     const std::span<const int32_t> ids = sequences[s];
     for (int32_t id : ids) {
@@ -34,13 +33,26 @@ absl::Status Decoder::Lay(std::span<const std::span<const int32_t>> sequences, s
       return absl::InvalidArgumentError(StrCat("token id ", id, " has no row in an embedding of ", config_.vocab_size));
     }
     KeyValueCache* const cache = caches.empty() ? nullptr : caches[s];
-    const int64_t start = cache == nullptr ? 0 : cache->length, length = start + static_cast<int64_t>(ids.size());
-    parts_.push_back({ids, static_cast<int64_t>(rows_.size()), start, cache, {}});
-    for (const Rope& rope : config_.ropes) parts_.back().rotations.push_back(&rotations_.For(rope, length));
-    for (int64_t t = start; t < length; ++t) rows_.push_back({static_cast<int32_t>(s), t});
-    if (cache != nullptr) cache->layers.resize(config_.layers);
-    for (int64_t l = 0; l < (cache == nullptr ? 1 : config_.layers); ++l) {
-      MemoryOf(static_cast<int64_t>(s), l).Prepare(config_, options_.compute, start, length);
+    const int64_t start = cache == nullptr ? 0 : cache->length;
+    parts_.push_back({ids, rows, start, cache, {}});
+    for (const Rope& rope : config_.ropes) {
+      parts_.back().rotations.push_back(&rotations_.For(rope, start + parts_.back().length()));
+    }
+    rows += parts_.back().length();
+  }
+  return absl::OkStatus();
+}
+
+void Decoder::MakeRoom() {
+  rows_.clear();
+  memories_.resize(std::max(memories_.size(), parts_.size()));
+  for (size_t p = 0; p < parts_.size(); ++p) {
+    const Part& part = parts_[p];
+    const int64_t length = part.start + part.length();
+    for (int64_t t = part.start; t < length; ++t) rows_.push_back({static_cast<int32_t>(p), t});
+    if (part.cache != nullptr) part.cache->layers.resize(config_.layers);
+    for (int64_t l = 0; l < (part.cache == nullptr ? 1 : config_.layers); ++l) {
+      MemoryOf(static_cast<int64_t>(p), l).Prepare(config_, options_.compute, part.start, length);
     }
   }
   rows_.resize(RoundUp(std::max<int64_t>(1, rows_.size()), kStep));
@@ -50,17 +62,31 @@ absl::Status Decoder::Lay(std::span<const std::span<const int32_t>> sequences, s
   queries_.Reserve((rows + kStep) * wide);
   attended_.Reserve(rows * wide);
   for (int64_t r = rows - 1; r >= 0 && rows_[r].part < 0; --r) std::memset(attended_.As<char>() + r * wide, 0, wide);
-  return absl::OkStatus();
 }
 
 absl::Status Decoder::Run(std::span<const std::span<const int32_t>> sequences, std::span<KeyValueCache* const> caches,
                           HiddenStates* out) {
   RETURN_IF_ERROR(Lay(sequences, caches));
-  const int64_t rows = rows_.size();
   out->width = config_.hidden_size;
   out->bytes_per_row = config_.hidden_size * BytesOf(options_.compute);
-  out->data.Reserve(rows * out->bytes_per_row);
   out->first.clear();
+  for (const Part& part : parts_) out->first.push_back(part.first_row);
+  if (device_ == nullptr) {
+    RunHere(out);
+  } else {
+    out->data.Reserve((parts_.empty() ? 0 : parts_.back().first_row + parts_.back().length()) * out->bytes_per_row);
+    RETURN_IF_ERROR(device_->Run(parts_, out->data.As<void>()));
+  }
+  for (const Part& part : parts_) {
+    if (part.cache != nullptr) part.cache->length = part.start + part.length();
+  }
+  return absl::OkStatus();
+}
+
+void Decoder::RunHere(HiddenStates* out) {
+  MakeRoom();
+  const int64_t rows = rows_.size();
+  out->data.Reserve(rows * out->bytes_per_row);
   struct Task {
     int64_t part;
     AttentionBlock block;
@@ -68,8 +94,7 @@ absl::Status Decoder::Run(std::span<const std::span<const int32_t>> sequences, s
   std::vector<Task> tasks;
   for (size_t p = 0; p < parts_.size(); ++p) {
     const Part& part = parts_[p];
-    out->first.push_back(part.first_row);
-    const int64_t end = part.start + static_cast<int64_t>(part.ids.size());
+    const int64_t end = part.start + part.length();
     const int64_t width = config_.heads * config_.head_dim * BytesOf(options_.compute);
     for (int64_t h = 0; h < config_.kv_heads; ++h) {
       // Blocks of one head in a row, for they read the same keys. The last positions see the most of them: they go
@@ -123,10 +148,6 @@ absl::Status Decoder::Run(std::span<const std::span<const int32_t>> sequences, s
              &scratch);
     });
   }
-  for (const Part& part : parts_) {
-    if (part.cache != nullptr) part.cache->length = part.start + static_cast<int64_t>(part.ids.size());
-  }
-  return absl::OkStatus();
 }
 
 std::vector<Decoder::Packing> Decoder::PackingsOf(int64_t index) {

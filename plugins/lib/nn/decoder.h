@@ -31,16 +31,13 @@
 #include "plugins/lib/nn/block_gemm.h"
 #include "plugins/lib/nn/buffer.h"
 #include "plugins/lib/nn/config.h"
+#include "plugins/lib/nn/device.h"
 #include "plugins/lib/nn/kernels.h"
 #include "plugins/lib/nn/key_values.h"
 #include "plugins/lib/nn/rope.h"
 #include "plugins/lib/nn/weights.h"
 
 namespace editd::nn {
-
-// What a spec that asks for CUDA is told.
-inline constexpr char kNoCuda[] =
-    "the decoder computes on the processor only, not on CUDA yet; leave it out, or set DEVICE_CPU";
 
 struct DecoderOptions {
   Compute compute = Compute::kF32;
@@ -78,6 +75,9 @@ class Decoder {
   static absl::StatusOr<std::unique_ptr<Decoder>> Load(const DecoderConfig& config, const WeightSource& weights,
                                                        const DecoderOptions& options);
 
+  // From here on `device` computes, with a copy of the weights.
+  absl::Status MoveTo(std::unique_ptr<Device> device);
+
   // Runs sequences side by side. INVALID_ARGUMENT if an id has no row.
   absl::Status Run(std::span<const std::span<const int32_t>> sequences, HiddenStates* out) {
     return Run(sequences, {}, out);
@@ -91,10 +91,14 @@ class Decoder {
   Compute compute() const { return options_.compute; }
   int threads() const { return options_.threads; }
   BlockGemm gemm() const { return options_.gemm; }
+  // Null: the processor.
+  Device* device() const { return device_.get(); }
   // The matrix that makes logits of hidden states: vocab_size x hidden_size.
   const WeightMatrix& head() const { return head_; }
   const DecoderLayer& layer(int64_t i) const { return layers_[i]; }
   const std::vector<float>& final_norm() const { return final_norm_; }
+  const TensorView& embedding() const { return embedding_; }
+  float embedding_scale() const { return embedding_scale_; }
   // Writes the residual stream's first state of a token: hidden_size floats.
   void Embed(int32_t id, float* out) const;
 
@@ -108,14 +112,6 @@ class Decoder {
     int64_t block;
     void* out;
   };
-  // A sequence of the batch at work.
-  struct Part {
-    std::span<const int32_t> ids;
-    int64_t first_row;                            // Of the batch.
-    int64_t start;                                // Positions before, from its cache.
-    KeyValueCache* cache;                         // May be null.
-    std::vector<const RotationTable*> rotations;  // Of each of the config's ropes.
-  };
   struct Row {
     int32_t part = -1;  // None: padding.
     int64_t position = 0;
@@ -128,6 +124,8 @@ class Decoder {
   absl::Status ReadLayer(const WeightSource& weights, const std::string& prefix, DecoderLayer* layer);
 
   absl::Status Lay(std::span<const std::span<const int32_t>> sequences, std::span<KeyValueCache* const> caches);
+  void MakeRoom();
+  void RunHere(HiddenStates* out);
   KeyValues& MemoryOf(int64_t part, int64_t layer);
   // The blocks of layer `index`'s output and MLP, and of the next one's queries, keys and values; -1: the latter alone.
   std::vector<Packing> PackingsOf(int64_t index);
@@ -145,6 +143,7 @@ class Decoder {
   std::vector<float> final_norm_;
   std::vector<DecoderLayer> layers_;
   Rotations rotations_;
+  std::unique_ptr<Device> device_;
 
   // Of the batch at work.
   std::vector<Part> parts_;

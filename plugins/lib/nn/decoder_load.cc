@@ -42,6 +42,12 @@ absl::StatusOr<std::unique_ptr<Decoder>> Decoder::Load(const DecoderConfig& conf
   return decoder;
 }
 
+absl::Status Decoder::MoveTo(std::unique_ptr<Device> device) {
+  RETURN_IF_ERROR(device->Load(*this));
+  device_ = std::move(device);
+  return absl::OkStatus();
+}
+
 absl::Status Decoder::ReadWeights(const WeightSource& weights) {
   // bf16 models were trained with the scale rounded, too.
   embedding_scale_ = static_cast<float>(config_.embedding_scale);

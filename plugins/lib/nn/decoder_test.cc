@@ -47,7 +47,7 @@ double ErrorOf(const std::string& name, DType stored, Compute compute, bool port
   for (size_t s = 0; s < golden.ids.size(); ++s) {
     std::vector<const void*> at;
     for (int32_t position : golden.positions[s]) at.push_back(hidden.row(s, position));
-    worst = std::max(worst, Error(Logits(*decoder, at), golden.logits[s]));
+    worst = std::max(worst, Error(Logits(*decoder, at).value(), golden.logits[s]));
   }
   return worst;
 }
@@ -167,11 +167,11 @@ TEST_P(EachCompute, ScoresAreTheSoftMaxOfTheLogits) {
   ASSERT_OK(decoder->Run(Spans(golden_.ids), &hidden));
   const auto& ids = golden_.ids[1];
   const auto states = AllPositions(hidden, 1, ids.size());
-  const auto logits = Logits(*decoder, states);
+  const auto logits = Logits(*decoder, states).value();
   for (int64_t rows : {96, 71}) {  // 71: the rest is padding and takes no part.
     std::vector<Position> positions;
     for (size_t t = 0; t + 1 < ids.size(); ++t) positions.push_back({states[t], ids[t + 1] % static_cast<int>(rows)});
-    const auto scores = ScoreTargets(*decoder, positions, rows);
+    const auto scores = ScoreTargets(*decoder, positions, rows).value();
     for (size_t t = 0; t + 1 < ids.size(); ++t) {
       double sum = 0;
       for (int64_t j = 0; j < rows; ++j) sum += std::exp(static_cast<double>(logits[t * 96 + j]));

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "plugins/lib/nn/parallel.h"
+#include "storage/base/status.h"
 
 namespace editd::nn {
 namespace {
@@ -98,16 +99,27 @@ class LogSumExp {
 
 }  // namespace
 
-std::vector<Score> ScoreTargets(const Decoder& decoder, std::span<const Position> positions, int64_t rows) {
+absl::StatusOr<std::vector<Score>> ScoreTargets(const Decoder& decoder, std::span<const Position> positions,
+                                                int64_t rows) {
   return ScoreTargets(decoder, positions, rows, {}, nullptr);
 }
 
-std::vector<Score> ScoreTargets(const Decoder& decoder, std::span<const Position> positions, int64_t rows,
-                                std::span<const int32_t> marked, std::vector<double>* probability) {
+absl::StatusOr<std::vector<Score>> ScoreTargets(const Decoder& decoder, std::span<const Position> positions,
+                                                int64_t rows, std::span<const int32_t> marked,
+                                                std::vector<double>* probability) {
   const int64_t count = positions.size();
   std::vector<const void*> hidden(count);
   for (int64_t i = 0; i < count; ++i) hidden[i] = positions[i].hidden;
   const Buffer gathered = Gather(decoder, hidden);
+  std::vector<Score> out(count);
+  if (probability != nullptr) probability->assign(count, 0);
+  if (decoder.device() != nullptr) {
+    std::vector<int32_t> targets(count);
+    for (int64_t i = 0; i < count; ++i) targets[i] = positions[i].target;
+    RETURN_IF_ERROR(decoder.device()->ScoreTargets(gathered.As<void>(), targets, rows, marked, out.data(),
+                                                   probability == nullptr ? nullptr : probability->data()));
+    return out;
+  }
   const int64_t groups = GroupCount(decoder, rows);
   std::vector<ExpSum> parts(groups * count);
   std::vector<float> target_logit(count);
@@ -132,15 +144,13 @@ std::vector<Score> ScoreTargets(const Decoder& decoder, std::span<const Position
       }
     }
   });
-  std::vector<Score> out(count);
   for (int64_t i = 0; i < count; ++i) {
     LogSumExp sum;
     for (int64_t g = 0; g < groups; ++g) sum.Add(parts[g * count + i]);
     out[i] = {sum.value() - target_logit[i], sum.value()};
   }
-  if (probability == nullptr) return out;
-  probability->assign(count, 0);
-  for (int64_t i = 0; i < count && !marked.empty(); ++i) {
+  if (probability == nullptr || marked.empty()) return out;
+  for (int64_t i = 0; i < count; ++i) {
     LogSumExp sum;
     for (int64_t g = 0; g < groups; ++g) {
       if (marked_parts[g * count + i].sum > 0) sum.Add(marked_parts[g * count + i]);
@@ -150,10 +160,13 @@ std::vector<Score> ScoreTargets(const Decoder& decoder, std::span<const Position
   return out;
 }
 
-void LogitsInto(const Decoder& decoder, std::span<const void* const> positions, int64_t rows, float* out,
-                int64_t stride) {
+absl::Status LogitsInto(const Decoder& decoder, std::span<const void* const> positions, int64_t rows, float* out,
+                        int64_t stride) {
   const int64_t count = positions.size();
   const Buffer gathered = Gather(decoder, positions);
+  if (decoder.device() != nullptr) {
+    return decoder.device()->LogitsInto(gathered.As<void>(), count, rows, out, stride);
+  }
   ForEachGroup(decoder, rows, [&](int64_t, int64_t column, int64_t columns) {
     static thread_local GroupMemory memory;
     Group group(decoder, column, columns, &memory);
@@ -165,6 +178,7 @@ void LogitsInto(const Decoder& decoder, std::span<const void* const> positions, 
       }
     }
   });
+  return absl::OkStatus();
 }
 
 Score ScoreOfLogits(const Decoder& decoder, const float* logits, int64_t rows, int64_t target) {
@@ -176,10 +190,10 @@ Score ScoreOfLogits(const Decoder& decoder, const float* logits, int64_t rows, i
   return {target < 0 ? 0 : sum.value() - logits[target], sum.value()};
 }
 
-std::vector<float> Logits(const Decoder& decoder, std::span<const void* const> positions) {
+absl::StatusOr<std::vector<float>> Logits(const Decoder& decoder, std::span<const void* const> positions) {
   const int64_t width = decoder.config().vocab_size;
   std::vector<float> out(positions.size() * width);
-  LogitsInto(decoder, positions, width, out.data(), width);
+  RETURN_IF_ERROR(LogitsInto(decoder, positions, width, out.data(), width));
   return out;
 }
 

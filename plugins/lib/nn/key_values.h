@@ -9,6 +9,7 @@
 #define EDITD_PLUGINS_LIB_NN_KEY_VALUES_H_
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "plugins/lib/nn/buffer.h"
@@ -39,10 +40,16 @@ class KeyValues {
   Buffer keys_, values_;
 };
 
+// Keys and values that lie on another device (device.h).
+struct DeviceCache {
+  virtual ~DeviceCache() = default;
+};
+
 // What a sequence leaves behind for the tokens that follow it.
 struct KeyValueCache {
   int64_t length = 0;  // Positions that are there; may be lowered to take tokens back.
   std::vector<KeyValues> layers;
+  std::unique_ptr<DeviceCache> device;  // In place of `layers`, where a device computes.
 };
 
 }  // namespace editd::nn

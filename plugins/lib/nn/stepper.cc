@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <cstring>
 
+#include "plugins/lib/nn/head.h"
 #include "plugins/lib/nn/parallel.h"
+#include "storage/base/status.h"
 #include "storage/base/strings.h"
 
 namespace editd::nn {
@@ -97,15 +99,16 @@ absl::Status Stepper::Step(std::span<const Entry> entries, float* logits) {
       return absl::InvalidArgumentError(
           StrCat("token id ", token, " has no row in an embedding of ", config.vocab_size));
     }
-    cache->layers.resize(config.layers);
-    // Within a step of 32 positions there is room already, and what stands behind is a number.
-    if (cache->length % kStep == 0) {
-      for (KeyValues& layer : cache->layers) {
-        layer.Prepare(config, decoder_.compute(), cache->length, cache->length + 1);
-      }
-    }
     tables_[i].clear();
     for (const Rope& rope : config.ropes) tables_[i].push_back(&rotations_.For(rope, cache->length + 1));
+  }
+  if (decoder_.device() != nullptr) return StepOnDevice(entries, logits);
+  for (const Entry& entry : entries) {
+    KeyValueCache* const cache = entry.cache;
+    cache->layers.resize(config.layers);
+    // Within a step of 32 positions there is room already, and what stands behind is a number.
+    if (cache->length % kStep != 0) continue;
+    for (KeyValues& layer : cache->layers) layer.Prepare(config, decoder_.compute(), cache->length, cache->length + 1);
   }
   wide_.Reserve(count * (config.heads + 2 * config.kv_heads) * config.head_dim * sizeof(float));
   attended_.Reserve(count * config.heads * config.head_dim * bytes);
@@ -121,7 +124,21 @@ absl::Status Stepper::Step(std::span<const Entry> entries, float* logits) {
   return absl::OkStatus();
 }
 
-void Stepper::Logits(std::span<const void* const> hidden, float* logits) {
+absl::Status Stepper::StepOnDevice(std::span<const Entry> entries, float* logits) {
+  std::vector<Part> parts;
+  for (size_t i = 0; i < entries.size(); ++i) {
+    parts.push_back({std::span(&entries[i].token, 1), static_cast<int64_t>(i), entries[i].cache->length,
+                     entries[i].cache, tables_[i]});
+  }
+  const int64_t count = entries.size();
+  attended_.Reserve(count * decoder_.config().hidden_size * BytesOf(decoder_.compute()));
+  RETURN_IF_ERROR(decoder_.device()->Run(parts, attended_.As<void>()));
+  for (const Entry& entry : entries) ++entry.cache->length;
+  return decoder_.device()->LogitsInto(attended_.As<void>(), count, rows(), logits, rows());
+}
+
+absl::Status Stepper::Logits(std::span<const void* const> hidden, float* logits) {
+  if (decoder_.device() != nullptr) return LogitsInto(decoder_, hidden, rows(), logits, rows());
   const int64_t width = decoder_.config().hidden_size * BytesOf(decoder_.compute());
   for (size_t first = 0; first < hidden.size(); first += kBlockRows) {
     const int64_t count = std::min<int64_t>(kBlockRows, hidden.size() - first);
@@ -133,6 +150,7 @@ void Stepper::Logits(std::span<const void* const> hidden, float* logits) {
       Head(count, x.As<void>(), logits + first * rows(), 0, &own);
     });
   }
+  return absl::OkStatus();
 }
 
 // residual += what the last product gave, with its bias, normed if the family has it so.

@@ -9,6 +9,8 @@
 // the same bits whatever steps beside it and on however many threads. They are not those of Decoder::Run to the last
 // bit: the products come from another kernel.
 //
+// Where a device computes, a step is a run of it.
+//
 // Thread-compatible; between steps a cache may be used elsewhere.
 #ifndef EDITD_PLUGINS_LIB_NN_STEPPER_H_
 #define EDITD_PLUGINS_LIB_NN_STEPPER_H_
@@ -35,7 +37,7 @@ class Stepper {
   // entries.size() x rows() logits, at most kBlockRows entries. INVALID_ARGUMENT if an id has no row.
   absl::Status Step(std::span<const Entry> entries, float* logits);
   // The logits of final hidden states, as Run gives them: what follows a prompt.
-  void Logits(std::span<const void* const> hidden, float* logits);
+  absl::Status Logits(std::span<const void* const> hidden, float* logits);
 
   int64_t rows() const { return rows_; }
 
@@ -44,6 +46,7 @@ class Stepper {
   class Barrier;
   struct Own;  // A thread's.
 
+  absl::Status StepOnDevice(std::span<const Entry> entries, float* logits);
   void Work(std::span<const Entry> entries, float* logits, Own* own, Barrier* barrier);
   void Attend(const Entry& entry, int64_t row, int64_t layer, int64_t kv_head, Own* own);
   void NormedAdd(const std::vector<float>& bias, const std::vector<float>& norm, int64_t count, Own* own);

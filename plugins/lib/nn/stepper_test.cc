@@ -43,7 +43,7 @@ class EachFamily : public ::testing::TestWithParam<std::string> {
       EXPECT_OK(decoder->Run(sequences, caches, &hidden));
       std::vector<const void*> rows;
       for (size_t t = 0; t < prompt; ++t) rows.push_back(hidden.row(0, t));
-      stepper.Logits(rows, out.data());
+      EXPECT_OK(stepper.Logits(rows, out.data()));
     }
     for (size_t t = prompt; t < ids.size(); ++t) {
       const Stepper::Entry entry = {ids[t], &cache};

@@ -49,7 +49,7 @@ absl::Status Run(char** argv) {
     KeyValueCache* const cache[] = {&caches[b]};
     RETURN_IF_ERROR(decoder->Run(sequences, cache, &hidden));
     const void* const row[] = {hidden.row(0, static_cast<int64_t>(ids.size()) - 1)};
-    stepper.Logits(row, logits.data());
+    RETURN_IF_ERROR(stepper.Logits(row, logits.data()));
     last[b] = static_cast<int32_t>(std::max_element(logits.begin(), logits.begin() + model.config().vocab_size) -
                                    logits.begin());
   }

@@ -45,7 +45,8 @@ absl::Status Run(char** argv) {
     for (size_t i = 0; i < rows.size(); ++i) {
       for (int64_t t = 0; t + 1 < context; ++t) positions.push_back({hidden.row(i, t), rows[i][t + 1]});
     }
-    for (const Score& score : ScoreTargets(*decoder, positions, model.config().vocab_size)) nll += score.nll;
+    ASSIGN_OR_RETURN(const std::vector<Score> scores, ScoreTargets(*decoder, positions, model.config().vocab_size));
+    for (const Score& score : scores) nll += score.nll;
     scored += positions.size();
     best = std::max(best, static_cast<double>(rows.size() * context) / seconds(from));
   }
