@@ -84,26 +84,24 @@ std::string UsageText(const CLI::App& app, const CLI::ParseError& error) {
                 " --help");
 }
 
-int Run(int argc, char** argv) {
-  Session session;
-  CLI::App app("", "editctl");
-  AddAllCommands(&app, &session);
+int Run(int argc, char** argv, CLI::App* app, Session* session) {
+  AddAllCommands(app, session);
   if (argc >= 2 && std::string_view(argv[1]) == "__complete") {
-    return CompleteWords(app, &session, std::vector<std::string>(argv + 2, argv + argc));
+    return CompleteWords(*app, session, std::vector<std::string>(argv + 2, argv + argc));
   }
   if (argc < 2) {
-    session.Print(app.help());
+    session->Print(app->help());
     return kExitUsage;
   }
   try {
-    app.parse(argc, argv);
+    app->parse(argc, argv);
   } catch (const CLI::Success& help) {
-    return app.exit(help);
+    return app->exit(help);
   } catch (const CLI::ParseError& error) {
-    std::fprintf(stderr, "editctl: %s\n", UsageText(app, error).c_str());
+    std::fprintf(stderr, "editctl: %s\n", UsageText(*app, error).c_str());
     return kExitUsage;
   }
-  const absl::StatusOr<int> result = session.command();
+  const absl::StatusOr<int> result = session->command();
   if (result.ok()) return *result;
   std::fflush(stdout);
   std::string message(result.status().message());
@@ -117,12 +115,14 @@ int Run(int argc, char** argv) {
 }  // namespace editd::client
 
 int main(int argc, char** argv) {
-  int status = editd::client::Run(argc, argv);
+  CLI::App app("", "editctl");
+  editd::client::Session session;
+  int status = editd::client::Run(argc, argv, &app, &session);
   // A full disk behind standard output must not pass for success.
   if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) {
     std::perror("editctl: standard output");
     status = editd::client::kExitFailed;
   }
-  // gRPC's own tidying up takes milliseconds, and there is nothing left to lose.
+  // Without an end for the session: gRPC's tidying up takes milliseconds, and there is nothing left to lose.
   ::_exit(status);
 }
