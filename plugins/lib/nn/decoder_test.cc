@@ -2,7 +2,6 @@
 #include "plugins/lib/nn/decoder.h"
 
 #include <cmath>
-#include <filesystem>
 
 #include "plugins/lib/nn/block_gemm_onednn.h"
 #include "plugins/lib/nn/head.h"
@@ -23,17 +22,6 @@ std::vector<std::span<const int32_t>> Spans(const std::vector<std::vector<int32_
   return {ids.begin(), ids.end()};
 }
 
-// Largest |difference| over largest |golden logit|.
-double Error(const std::vector<float>& logits, const std::vector<float>& golden) {
-  EXPECT_EQ(logits.size(), golden.size());
-  double worst = 0, largest = 0;
-  for (size_t i = 0; i < golden.size(); ++i) {
-    worst = std::max<double>(worst, std::abs(logits[i] - golden[i]));
-    largest = std::max<double>(largest, std::abs(golden[i]));
-  }
-  return worst / largest;
-}
-
 // Runs a golden's sequences and gives the largest error.
 double ErrorOf(const std::string& name, DType stored, Compute compute, bool portable) {
   const Golden golden = ReadGolden(name);
@@ -52,15 +40,6 @@ double ErrorOf(const std::string& name, DType stored, Compute compute, bool port
   return worst;
 }
 
-std::vector<std::string> Cases() {
-  std::vector<std::string> out;
-  for (const auto& file : std::filesystem::directory_iterator(StrCat(EDITD_SOURCE_DIR, "/tests/golden/decoder"))) {
-    out.push_back(file.path().stem());
-  }
-  std::sort(out.begin(), out.end());
-  return out;
-}
-
 // Both sides have float32's rounding: transformers' own distance from float64 is up to 2e-6 here.
 class GoldenLogits : public ::testing::TestWithParam<std::string> {};
 TEST_P(GoldenLogits, EqualTransformersInFloat32) {
@@ -68,7 +47,8 @@ TEST_P(GoldenLogits, EqualTransformersInFloat32) {
 }
 // bf16 keeps 8 bits, and a logit is a sum of many rounded products: a check against blunders.
 TEST_P(GoldenLogits, AreNearInBFloat16) { EXPECT_LE(ErrorOf(GetParam(), DType::kBF16, Compute::kBF16, false), 6e-2); }
-INSTANTIATE_TEST_SUITE_P(Case, GoldenLogits, ::testing::ValuesIn(Cases()), [](const auto& info) { return info.param; });
+INSTANTIATE_TEST_SUITE_P(Case, GoldenLogits, ::testing::ValuesIn(GoldenNames()),
+                         [](const auto& info) { return info.param; });
 
 TEST(GoldenLogitsToo, OtherTypesAndThePortableProducts) {
   EXPECT_LE(ErrorOf("tied", DType::kF16, Compute::kF32, false), 1e-5);

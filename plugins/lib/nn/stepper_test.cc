@@ -1,8 +1,6 @@
 // The goldens are those of the decoder, token by token.
 #include "plugins/lib/nn/stepper.h"
 
-#include <cmath>
-#include <filesystem>
 
 #include "plugins/lib/nn/head.h"
 #include "plugins/lib/nn/testing.h"
@@ -11,15 +9,6 @@ namespace editd::nn {
 namespace {
 
 using ::testing::HasSubstr;
-
-std::vector<std::string> Cases() {
-  std::vector<std::string> out;
-  for (const auto& file : std::filesystem::directory_iterator(EDITD_SOURCE_DIR "/tests/golden/decoder")) {
-    if (file.path().extension() == ".safetensors") out.push_back(file.path().stem());
-  }
-  std::sort(out.begin(), out.end());
-  return out;
-}
 
 class EachFamily : public ::testing::TestWithParam<std::string> {
  protected:
@@ -64,17 +53,8 @@ class EachFamily : public ::testing::TestWithParam<std::string> {
   DecoderConfig config_;
   std::unique_ptr<WeightsFromNames> weights_;
 };
-INSTANTIATE_TEST_SUITE_P(Golden, EachFamily, ::testing::ValuesIn(Cases()), [](const auto& info) { return info.param; });
-
-// Largest |difference| over largest |golden logit|, as for whole sequences.
-double Error(const std::vector<float>& logits, const std::vector<float>& golden) {
-  double worst = 0, largest = 0;
-  for (size_t i = 0; i < golden.size(); ++i) {
-    worst = std::max<double>(worst, std::abs(logits[i] - golden[i]));
-    largest = std::max<double>(largest, std::abs(golden[i]));
-  }
-  return worst / largest;
-}
+INSTANTIATE_TEST_SUITE_P(Golden, EachFamily, ::testing::ValuesIn(GoldenNames()),
+                         [](const auto& info) { return info.param; });
 
 TEST_P(EachFamily, LogitsEqualTransformers) {
   // Rope of type dynamic turns all positions by the whole length; a cache keeps what it was when it was put.

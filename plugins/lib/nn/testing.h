@@ -2,7 +2,10 @@
 #ifndef EDITD_PLUGINS_LIB_NN_TESTING_H_
 #define EDITD_PLUGINS_LIB_NN_TESTING_H_
 
+#include <algorithm>
+#include <cmath>
 #include <cstring>
+#include <filesystem>
 #include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -44,6 +47,27 @@ inline Golden ReadGolden(const std::string& name) {
     read(StrCat("logits.", i), &out.logits.emplace_back());
   }
   return out;
+}
+
+// The names of all of them.
+inline std::vector<std::string> GoldenNames() {
+  std::vector<std::string> out;
+  for (const auto& file : std::filesystem::directory_iterator(StrCat(EDITD_SOURCE_DIR, "/tests/golden/decoder"))) {
+    out.push_back(file.path().stem());
+  }
+  std::sort(out.begin(), out.end());
+  return out;
+}
+
+// Largest |difference| over largest |golden logit|.
+inline double Error(const std::vector<float>& logits, const std::vector<float>& golden) {
+  EXPECT_EQ(logits.size(), golden.size());
+  double worst = 0, largest = 0;
+  for (size_t i = 0; i < std::min(logits.size(), golden.size()); ++i) {
+    worst = std::max<double>(worst, std::abs(logits[i] - golden[i]));
+    largest = std::max<double>(largest, std::abs(golden[i]));
+  }
+  return worst / largest;
 }
 
 // The value of element `index`; exactly representable in bfloat16. `offset`: of a model whose norms multiply by 1 +

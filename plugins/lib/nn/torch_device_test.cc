@@ -5,8 +5,6 @@
 #include <ATen/Parallel.h>
 
 #include <algorithm>
-#include <cmath>
-#include <filesystem>
 
 #include "plugins/lib/nn/compare.h"
 #include "plugins/lib/nn/head.h"
@@ -15,26 +13,6 @@
 
 namespace editd::nn {
 namespace {
-
-std::vector<std::string> Cases() {
-  std::vector<std::string> out;
-  for (const auto& file : std::filesystem::directory_iterator(StrCat(EDITD_SOURCE_DIR, "/tests/golden/decoder"))) {
-    out.push_back(file.path().stem());
-  }
-  std::sort(out.begin(), out.end());
-  return out;
-}
-
-// Largest |difference| over largest |golden|.
-double Error(const std::vector<float>& values, const std::vector<float>& golden) {
-  EXPECT_EQ(values.size(), golden.size());
-  double worst = 0, largest = 0;
-  for (size_t i = 0; i < golden.size(); ++i) {
-    worst = std::max<double>(worst, std::abs(values[i] - golden[i]));
-    largest = std::max<double>(largest, std::abs(golden[i]));
-  }
-  return worst / largest;
-}
 
 class TorchDevice : public ::testing::TestWithParam<std::string> {
  protected:
@@ -68,7 +46,8 @@ class TorchDevice : public ::testing::TestWithParam<std::string> {
   DecoderConfig config_;
   std::unique_ptr<WeightsFromNames> weights_;
 };
-INSTANTIATE_TEST_SUITE_P(Case, TorchDevice, ::testing::ValuesIn(Cases()), [](const auto& info) { return info.param; });
+INSTANTIATE_TEST_SUITE_P(Case, TorchDevice, ::testing::ValuesIn(GoldenNames()),
+                         [](const auto& info) { return info.param; });
 
 // The bounds of decoder_test, for the same reasons. bf16 rounds what products give, too.
 TEST_P(TorchDevice, EqualsTransformersInFloat32) { EXPECT_LE(ErrorOf(Compute::kF32), 1e-5); }
