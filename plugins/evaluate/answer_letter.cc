@@ -85,7 +85,9 @@ const char* const kAfterAnA[] = {"là", "is", "đúng", "vì", "because", "và",
 class Reader {
  public:
   Reader(std::string_view answer, std::span<const std::string> choices)
-      : choices_(choices), words_(WordsOf(answer)), size_(words_.all.size()) {}
+      : words_(WordsOf(answer)), size_(words_.all.size()) {
+    for (const std::string& choice : choices) choices_.push_back(WordsOf(choice));
+  }
 
   std::optional<size_t> Read() {
     FindAfterCues();
@@ -184,7 +186,7 @@ class Reader {
   std::optional<size_t> ChoiceText(size_t begin, size_t end) const {
     std::optional<size_t> out;
     for (size_t c = 0; c < choices_.size(); ++c) {
-      const Words choice = WordsOf(choices_[c]);
+      const Words& choice = choices_[c];
       const bool same =
           !choice.all.empty() && choice.all.size() == end - begin &&
           std::equal(choice.all.begin(), choice.all.end(), words_.all.begin() + static_cast<ptrdiff_t>(begin),
@@ -210,7 +212,7 @@ class Reader {
     return out;
   }
 
-  const std::span<const std::string> choices_;
+  std::vector<Words> choices_;
   const Words words_;
   const size_t size_;
   std::vector<size_t> linked_, chosen_, named_;

@@ -1,12 +1,12 @@
 #include "plugins/evaluate/choices.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <memory>
 #include <numeric>
 
 #include "plugins/evaluate/documents.h"
+#include "plugins/evaluate/stopwatch.h"
 #include "plugins/lib/nn/head.h"
 #include "plugins/lib/text/unicode.h"
 #include "storage/base/status.h"
@@ -90,14 +90,12 @@ absl::StatusOr<Prepared> Prepare(const Subject& subject, const Question& questio
 
 // Tokens side by side, so that their keys and values stay within bounds.
 uint64_t TokensSideBySide(const nn::Decoder& decoder) {
-  const nn::DecoderConfig& c = decoder.config();
-  const uint64_t bytes = 2 * c.layers * c.kv_heads * c.head_dim * nn::BytesOf(decoder.compute());
+  const uint64_t bytes = nn::CacheBytesPerToken(decoder.config(), decoder.compute());
   return std::clamp<uint64_t>(kBytesOfCaches / std::max<uint64_t>(1, bytes), 256, kTokensOfABatch);
 }
 
-// Questions side by side. Fills `scores` by question; adds to `computed`.
-absl::Status ScoreBatch(const Subject& subject, std::span<const Prepared> batch, std::vector<ChoiceScore>* scores,
-                        uint64_t* computed) {
+// Questions side by side.
+absl::Status ScoreBatch(const Subject& subject, std::span<const Prepared> batch, ChoicesSoFar* so_far) {
   std::vector<nn::KeyValueCache> caches(batch.size());
   std::vector<nn::HiddenStates> runs;
   std::vector<std::vector<int64_t>> row;  // [choice][place in the batch]: the sequence of that run, or -1.
@@ -117,7 +115,7 @@ absl::Status ScoreBatch(const Subject& subject, std::span<const Prepared> batch,
       sequences.push_back(std::span(prepared.input[c]).subspan(from));
       caches[i].length = static_cast<int64_t>(from);
       going_on.push_back(&caches[i]);
-      *computed += sequences.back().size();
+      so_far->computed_tokens += sequences.back().size();
     }
     runs.emplace_back();
     if (!sequences.empty()) RETURN_IF_ERROR(subject.decoder->Run(sequences, going_on, &runs.back()));
@@ -139,13 +137,11 @@ absl::Status ScoreBatch(const Subject& subject, std::span<const Prepared> batch,
                    nn::ScoreTargets(*subject.decoder, positions, subject.decoder->config().vocab_size));
   auto next = found.begin();
   for (const Prepared& prepared : batch) {
-    ChoiceScore& score = (*scores)[prepared.question];
-    score.truncated = prepared.truncated;
+    std::vector<double>& log_likelihood = so_far->log_likelihood[prepared.question];
     for (const auto& continuation : prepared.continuation) {
       double sum = 0;
       for (size_t k = 0; k < continuation.size(); ++k) sum -= (next++)->nll;
-      score.log_likelihood.push_back(sum);
-      score.tokens.push_back(static_cast<uint32_t>(continuation.size()));
+      log_likelihood.push_back(sum);
     }
   }
   return absl::OkStatus();
@@ -208,15 +204,21 @@ size_t Chosen(const ChoiceScore& score, std::span<const std::string> continuatio
 absl::StatusOr<ChoiceMeasurement> MeasureChoices(const Subject& subject, std::span<const Question> questions,
                                                  const ChoiceSettings& settings,
                                                  const std::function<std::string(const Question&)>& place,
-                                                 const std::function<absl::Status(uint64_t done)>& told) {
+                                                 const std::function<absl::Status()>& told, ChoicesSoFar* so_far) {
   ChoiceMeasurement out;
-  const auto begun = std::chrono::steady_clock::now();
+  const Stopwatch watch;
+  const double seconds_before = so_far->seconds;
   out.context = settings.context > 0 ? settings.context : subject.decoder->config().max_position_embeddings;
   out.questions.resize(questions.size());
   std::vector<Prepared> prepared;
   for (size_t i = 0; i < questions.size(); ++i) {
     auto ready = Prepare(subject, questions[i], settings, out.context);
     if (!ready.ok()) return Annotate(ready.status(), StrCat(subject.name, ": ", place(questions[i])));
+    out.questions[i].truncated = ready->truncated;
+    for (const auto& continuation : ready->continuation) {
+      out.questions[i].tokens.push_back(static_cast<uint32_t>(continuation.size()));
+    }
+    if (so_far->log_likelihood.contains(i)) continue;
     prepared.push_back(*std::move(ready));
     prepared.back().question = i;
   }
@@ -231,9 +233,9 @@ absl::StatusOr<ChoiceMeasurement> MeasureChoices(const Subject& subject, std::sp
       if (end > first && (settings.batch > 0 ? end - first >= settings.batch : tokens > room)) break;
     }
     const std::span<const Prepared> batch(prepared.data() + first, end - first);
-    RETURN_IF_ERROR(ScoreBatch(subject, batch, &out.questions, &out.computed_tokens));
+    RETURN_IF_ERROR(ScoreBatch(subject, batch, so_far));
     for (const Prepared& each : batch) {
-      for (double sum : out.questions[each.question].log_likelihood) {
+      for (double sum : so_far->log_likelihood[each.question]) {
         if (std::isfinite(sum)) continue;
         return absl::FailedPreconditionError(StrCat(subject.name, ": ", place(questions[each.question]),
                                                     ": no finite probability of a choice; its weights hold NaN or "
@@ -241,9 +243,10 @@ absl::StatusOr<ChoiceMeasurement> MeasureChoices(const Subject& subject, std::sp
       }
     }
     first = end;
-    RETURN_IF_ERROR(told(first));
+    so_far->seconds = seconds_before + watch.seconds();
+    RETURN_IF_ERROR(told());
   }
-  out.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count();
+  for (size_t i = 0; i < questions.size(); ++i) out.questions[i].log_likelihood = so_far->log_likelihood.at(i);
   return out;
 }
 

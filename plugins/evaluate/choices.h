@@ -9,6 +9,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <span>
 #include <string>
 #include <string_view>
@@ -43,11 +44,16 @@ struct ChoiceScore {
   bool truncated = false;              // A choice did not fit with all of the context.
 };
 
+// What is done: what a later attempt needs to go on.
+struct ChoicesSoFar {
+  std::map<uint64_t, std::vector<double>> log_likelihood;  // By question.
+  uint64_t computed_tokens = 0;
+  double seconds = 0;
+};
+
 struct ChoiceMeasurement {
   std::vector<ChoiceScore> questions;
   uint64_t context = 0;
-  uint64_t computed_tokens = 0;
-  double seconds = 0;
 };
 
 // Which choice is the likeliest, with log-likelihoods divided by something of each; the first of equals.
@@ -58,12 +64,13 @@ size_t Chosen(const ChoiceScore& score, std::span<const std::string> continuatio
 // What is scored after the delimiter.
 std::vector<std::string> Continuations(const Question& question, const ChoiceSettings& settings);
 
-// `told` is called after each batch with the number of questions that are done; an error ends the measurement with it.
-// `place` names a question for messages.
+// Measures the questions that `so_far` does not have, and adds them to it after each batch; then `told` is called,
+// whose error ends the measurement. The result is the same to the bit as that of a measurement in one go. `place` names
+// a question for messages.
 absl::StatusOr<ChoiceMeasurement> MeasureChoices(const Subject& subject, std::span<const Question> questions,
                                                  const ChoiceSettings& settings,
                                                  const std::function<std::string(const Question&)>& place,
-                                                 const std::function<absl::Status(uint64_t done)>& told);
+                                                 const std::function<absl::Status()>& told, ChoicesSoFar* so_far);
 
 }  // namespace editd::evaluate
 

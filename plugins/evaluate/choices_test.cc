@@ -4,6 +4,7 @@
 
 #include <cmath>
 
+#include "plugins/evaluate/kept_measurement.h"
 #include "plugins/evaluate/testing.h"
 #include "plugins/lib/nn/block_gemm_onednn.h"
 #include "plugins/lib/nn/head.h"
@@ -29,10 +30,20 @@ class ChoicesTest : public ::testing::Test {
     for (int32_t id : ids) out.emplace_back(subject_.tokenizer->TokenBytes(static_cast<text::TokenId>(id)));
     return out;
   }
-  absl::StatusOr<ChoiceMeasurement> Measure(const std::vector<Question>& questions, const ChoiceSettings& settings) {
+  struct Measured : ChoiceMeasurement {
+    uint64_t computed_tokens = 0;
+  };
+  absl::StatusOr<Measured> Measure(const std::vector<Question>& questions, const ChoiceSettings& settings) {
+    ChoicesSoFar so_far;
+    auto measured = MeasureOn(questions, settings, &so_far, [] { return absl::OkStatus(); });
+    if (!measured.ok()) return measured.status();
+    return Measured{*std::move(measured), so_far.computed_tokens};
+  }
+  absl::StatusOr<ChoiceMeasurement> MeasureOn(const std::vector<Question>& questions, const ChoiceSettings& settings,
+                                              ChoicesSoFar* so_far, const std::function<absl::Status()>& told) {
     return MeasureChoices(
-        subject_, questions, settings, [](const Question& question) { return StrCat("line ", question.line); },
-        [](uint64_t) { return absl::OkStatus(); });
+        subject_, questions, settings, [](const Question& question) { return StrCat("line ", question.line); }, told,
+        so_far);
   }
   // ln p of the ids from `first` on, each after those before it, from whole rows of logits in double.
   double LogLikelihood(const std::vector<int32_t>& ids, size_t first) {
@@ -102,7 +113,7 @@ TEST_F(ChoicesTest, LogLikelihoodsAreWhatTheLogitsSay) {
 TEST_F(ChoicesTest, NothingDependsOnWhatRunsBesideOrOnWhatChoicesShare) {
   for (const nn::Compute compute : {nn::Compute::kF32, nn::Compute::kBF16}) {
     Load(compute);
-    const ChoiceMeasurement all = Measure(questions_, {}).value();
+    const Measured all = Measure(questions_, {}).value();
     uint64_t apart = 0;
     for (size_t q = 0; q < questions_.size(); ++q) {
       EXPECT_EQ(Measure({questions_[q]}, {})->questions[0].log_likelihood, all.questions[q].log_likelihood);
@@ -110,7 +121,7 @@ TEST_F(ChoicesTest, NothingDependsOnWhatRunsBesideOrOnWhatChoicesShare) {
       for (size_t c = 0; c < questions_[q].choices.size(); ++c) {
         Question alone = questions_[q];
         alone.choices = {questions_[q].choices[c]};
-        const ChoiceMeasurement one = Measure({alone}, {}).value();
+        const Measured one = Measure({alone}, {}).value();
         EXPECT_EQ(one.questions[0].log_likelihood[0], all.questions[q].log_likelihood[c]);
         apart += one.computed_tokens;
       }
@@ -121,7 +132,7 @@ TEST_F(ChoicesTest, NothingDependsOnWhatRunsBesideOrOnWhatChoicesShare) {
 }
 
 TEST_F(ChoicesTest, LettersShareAllOfThePrompt) {
-  const ChoiceMeasurement measured = Measure({questions_[2]}, {.letters = true}).value();
+  const Measured measured = Measure({questions_[2]}, {.letters = true}).value();
   ASSERT_EQ(measured.questions[0].log_likelihood.size(), 4u);
   const std::string prompt = questions_[2].prompt.substr(0, questions_[2].prompt.size() - 1);
   // The context's space goes to the delimiter's: two of them and the letter.
@@ -149,6 +160,49 @@ TEST_F(ChoicesTest, AChoiceWithoutATokenOfItsOwnIsTold) {
   const Question question = {0, 7, "t", {"he", "hx"}, 0};
   EXPECT_THAT(Measure({question}, {.delimiter = ""}).status().message(),
               HasSubstr("full: line 7: choice A has no token of its own after the prompt"));
+}
+
+// Stopped after each batch in turn, and gone on from the bytes that were kept: the same bits, nothing computed twice.
+TEST_F(ChoicesTest, AStoppedMeasurementGoesOn) {
+  const ChoiceSettings settings = {.context = 20, .batch = 2};
+  const Measured whole = Measure(questions_, settings).value();
+  std::vector<uint64_t> choices;
+  for (const Question& question : questions_) choices.push_back(question.choices.size());
+  std::string kept;
+  size_t attempts = 0, batches = 0;
+  for (;; ++attempts) {
+    ASSERT_LT(attempts, 10u);
+    ChoicesSoFar so_far[1];
+    if (attempts > 0) {
+      ASSERT_TRUE(RestoreChoices(kept, choices, so_far));
+      EXPECT_EQ(so_far[0].log_likelihood.size(), std::min<size_t>(2 * attempts, questions_.size()));
+    }
+    const auto measured = MeasureOn(questions_, settings, so_far, [&] {
+      ++batches;
+      return absl::CancelledError("stopped");
+    });
+    KeptWriter out;
+    KeepChoices(so_far, &out);
+    kept = out.bytes();
+    if (!measured.ok()) continue;
+    EXPECT_EQ(so_far[0].computed_tokens, whole.computed_tokens);
+    for (size_t q = 0; q < questions_.size(); ++q) {
+      EXPECT_EQ(measured->questions[q].log_likelihood, whole.questions[q].log_likelihood);
+      EXPECT_EQ(measured->questions[q].tokens, whole.questions[q].tokens);
+      EXPECT_EQ(measured->questions[q].truncated, whole.questions[q].truncated);
+    }
+    break;
+  }
+  EXPECT_EQ(attempts, 3u);
+  EXPECT_EQ(batches, 3u);
+  // Cut short at any place, or of other questions, it is no beginning.
+  for (size_t size = 0; size < kept.size(); ++size) {
+    ChoicesSoFar so_far[1];
+    EXPECT_FALSE(RestoreChoices(std::string_view(kept).substr(0, size), choices, so_far));
+  }
+  ++choices[3];
+  ChoicesSoFar so_far[1];
+  EXPECT_FALSE(RestoreChoices(kept, choices, so_far));
 }
 
 TEST_F(ChoicesTest, NaNIsTold) {

@@ -1,11 +1,11 @@
 // The plugin evaluate: reads the spec and the inputs, measures, and gives the result. What the numbers mean:
 // METRICS.md.
 #include <algorithm>
-#include <chrono>
 #include <editd/plugin.hpp>
 
 #include "editd/plugins/evaluate/v1/evaluate.pb.h"
 #include "plugins/evaluate/data.h"
+#include "plugins/evaluate/job_checkpoint.h"
 #include "plugins/evaluate/leak_jobs.h"
 #include "plugins/evaluate/measure.h"
 #include "plugins/evaluate/question_jobs.h"
@@ -71,14 +71,9 @@ Form FormOf(const pb::Data& data) {
 }
 
 // What is done goes into the job's checkpoint, and comes from there.
-Keeping KeepWith(Job* job, const Documents& documents) {
-  auto told = std::make_shared<bool>(false);
-  return {job->LoadCheckpoint(),
-          [job, told](std::string_view bytes) {
-            const absl::Status status = job->SaveCheckpoint(bytes);
-            if (status.ok() || std::exchange(*told, true)) return;
-            job->Warning(StrCat("what is done cannot be kept for a retry: ", status.message()));
-          },
+Keeping KeepWith(Job* job, JobCheckpoint* checkpoint, const Documents& documents) {
+  return {checkpoint->part(JobCheckpoint::kTexts),
+          [checkpoint](std::string_view bytes) { checkpoint->Save(JobCheckpoint::kTexts, bytes); },
           [job, &documents](uint64_t done, uint64_t tokens) {
             job->Info(StrCat("goes on after ", done, " of ", documents.all().size(), " documents, ", tokens,
                              " tokens: an earlier attempt has measured them"));
@@ -93,7 +88,8 @@ class Evaluate : public Plugin<pb::EvaluateSpec, pb::EvaluateResult> {
  private:
   absl::Status Load(const pb::EvaluateSpec& spec, Job& job);
   absl::Status ReadDocuments(const pb::EvaluateSpec& spec, Job& job, Documents* documents, pb::EvaluateResult* result);
-  absl::Status MeasureText(const pb::EvaluateSpec& spec, Job& job, pb::EvaluateResult* result);
+  absl::Status MeasureText(const pb::EvaluateSpec& spec, Job& job, JobCheckpoint* checkpoint,
+                           pb::EvaluateResult* result);
 
   std::vector<Subject> subjects_;
   std::vector<std::string> files_;  // Of the data, as messages name them.
@@ -102,8 +98,9 @@ class Evaluate : public Plugin<pb::EvaluateSpec, pb::EvaluateResult> {
 };
 
 absl::Status Evaluate::Check(const pb::EvaluateSpec& spec, Job& job) {
-  if (spec.data_size() == 0 && !spec.has_multiple_choice() && !spec.has_generated_answers() &&
-      !spec.has_script_leak() && !spec.has_speed()) {
+  const bool measures_more =
+      spec.has_multiple_choice() || spec.has_generated_answers() || spec.has_script_leak() || spec.has_speed();
+  if (spec.data_size() == 0 && !measures_more) {
     job.Finding("data", "no text to evaluate on; name a file: data { path: \"heldout.txt\" }");
   }
   for (int i = 0; i < spec.data_size(); ++i) {
@@ -131,6 +128,16 @@ absl::Status Evaluate::Check(const pb::EvaluateSpec& spec, Job& job) {
   }
   if (settings.convention == Convention::kHfStrided && settings.context < 2) {
     job.Finding("context", "HF_STRIDED scores no window's first token; 2 tokens are least");
+  }
+  if (spec.data_size() == 0 && measures_more) {
+    const std::pair<const char*, bool> of_data[] = {{"convention", spec.convention() != pb::CONVENTION_UNSPECIFIED},
+                                                    {"stride", spec.stride() > 0},
+                                                    {"max_tokens", spec.max_tokens() > 0},
+                                                    {"top_k", spec.top_k() > 0},
+                                                    {"context", spec.context() > 0 && !spec.has_multiple_choice()}};
+    for (const auto& [field, given] : of_data) {
+      if (given) job.Finding(field, "says how data is scored, and there is none; leave it out, or name a text in data");
+    }
   }
   if (spec.batch() > 1024) job.Finding("batch", StrCat(spec.batch(), " is more than 1024"));
   if (spec.top_k() > 100) job.Finding("top_k", StrCat(spec.top_k(), " is more than 100"));
@@ -171,10 +178,7 @@ absl::Status Evaluate::Load(const pb::EvaluateSpec& spec, Job& job) {
     Subject& subject = subjects_[i];
     subject.name = model.name;
     subject.version = model.version;
-    const auto content = [&](const char* name) {
-      const File* const file = model.FindFile(name);
-      return file == nullptr ? std::string_view() : file->content;
-    };
+    const auto content = [&model](const char* name) { return nn::ContentOf(model, name); };
     RETURN_IF_ERROR(LoadSubject(
         {content("config.json"), content("tokenizer.json"), content("editd_id_map.i32"),
          content("tokenizer_config.json"), content("special_tokens_map.json"), model.Attribute("vocab.used")},
@@ -237,15 +241,17 @@ absl::StatusOr<pb::EvaluateResult> Evaluate::Run(const pb::EvaluateSpec& spec, J
   // First, for it measures what the first logits take.
   if (spec.has_speed()) RETURN_IF_ERROR(MeasureSpeeds(spec, subjects_, times_, job, &result));
   if (spec.has_script_leak()) RETURN_IF_ERROR(MarkLeak(spec, &subjects_));
-  if (spec.data_size() > 0) RETURN_IF_ERROR(MeasureText(spec, job, &result));
-  if (spec.has_multiple_choice()) RETURN_IF_ERROR(MeasureMultipleChoice(spec, subjects_, job, &result));
+  JobCheckpoint checkpoint(&job);
+  if (spec.data_size() > 0) RETURN_IF_ERROR(MeasureText(spec, job, &checkpoint, &result));
+  if (spec.has_multiple_choice()) RETURN_IF_ERROR(MeasureMultipleChoice(spec, subjects_, job, &checkpoint, &result));
   if (spec.has_generated_answers()) RETURN_IF_ERROR(MeasureAnswers(spec, subjects_, job, &result));
   if (spec.script_leak().prompt_path_size() > 0) RETURN_IF_ERROR(MeasureWriting(spec, subjects_, job, &result));
   return result;
 }
 
 // Perplexity and logits-diff.
-absl::Status Evaluate::MeasureText(const pb::EvaluateSpec& spec, Job& job, pb::EvaluateResult* result) {
+absl::Status Evaluate::MeasureText(const pb::EvaluateSpec& spec, Job& job, JobCheckpoint* checkpoint,
+                                   pb::EvaluateResult* result) {
   const Settings settings = SettingsOf(spec, longest_);
   pb::Settings* const used = result->mutable_settings();
   used->set_convention(spec.convention() == pb::CONVENTION_UNSPECIFIED ? pb::CONVENTION_BYTES : spec.convention());
@@ -270,17 +276,17 @@ absl::Status Evaluate::MeasureText(const pb::EvaluateSpec& spec, Job& job, pb::E
   RETURN_IF_ERROR(ReadDocuments(spec, job, &documents, result));
 
   double reported = 0;
-  const auto begun = std::chrono::steady_clock::now();
+  const Stopwatch watched;
   const Watch watch = [&](double perplexity, uint64_t done, uint64_t total) {
     job.Progress("evaluate", done, total, "tokens");
-    const double now = std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count();
+    const double now = watched.seconds();
     if (now - reported >= 1 || done == total) {
       reported = now;
       job.Metric(StrCat("perplexity ", subjects_[0].name), perplexity, static_cast<int64_t>(done));
     }
     return job.CheckStop();
   };
-  const Keeping keeping = KeepWith(&job, documents);
+  const Keeping keeping = KeepWith(&job, checkpoint, documents);
   ASSIGN_OR_RETURN(const Measurement measured,
                    Measure(subjects, subjects.size() == 2 ? &rows : nullptr, documents, settings, watch, &keeping));
   for (size_t s = 0; s < subjects.size(); ++s) {

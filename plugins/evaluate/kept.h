@@ -5,6 +5,7 @@
 #ifndef EDITD_PLUGINS_EVALUATE_KEPT_H_
 #define EDITD_PLUGINS_EVALUATE_KEPT_H_
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 #include <functional>
@@ -13,16 +14,33 @@
 #include <type_traits>
 #include <vector>
 
+#include "plugins/evaluate/stopwatch.h"
+
 namespace editd::evaluate {
 
 // Between a measurement and who keeps its bytes.
 struct Keeping {
   // Of an earlier attempt; empty: none.
   std::string_view last;
-  // Called twice a second at most, and when the measurement ends early.
+  // Called twice a second at most, and when the measurement ends, early or not.
   std::function<void(std::string_view bytes)> save;
   // Called once if the measurement goes on from `last`: what is done already.
   std::function<void(uint64_t documents, uint64_t tokens)> went_on;
+};
+
+// When to keep what is done: twice a second, but in at most a twentieth of the time.
+class KeepPace {
+ public:
+  bool due() const { return since_.seconds() >= std::max(0.5, 20 * cost_); }
+  // `watch` was started when keeping was.
+  void Kept(const Stopwatch& watch) {
+    cost_ = watch.seconds();
+    since_ = Stopwatch();
+  }
+
+ private:
+  Stopwatch since_;
+  double cost_ = 0;
 };
 
 class KeptWriter {
@@ -37,6 +55,10 @@ class KeptWriter {
     static_assert(std::is_trivially_copyable_v<T>);
     Put<uint64_t>(values.size());
     bytes_.append(reinterpret_cast<const char*>(values.data()), values.size() * sizeof(T));
+  }
+  void PutBytes(std::string_view bytes) {
+    Put<uint64_t>(bytes.size());
+    bytes_.append(bytes);
   }
   const std::string& bytes() const { return bytes_; }
 
@@ -62,6 +84,13 @@ class KeptReader {
     values->resize(count);
     if (count > 0) std::memcpy(static_cast<void*>(values->data()), rest_.data(), count * sizeof(T));
     rest_.remove_prefix(count * sizeof(T));
+    return true;
+  }
+  bool GetBytes(std::string_view* bytes) {
+    uint64_t count = 0;
+    if (!Get(&count) || count > rest_.size()) return false;
+    *bytes = rest_.substr(0, count);
+    rest_.remove_prefix(count);
     return true;
   }
   bool at_end() const { return rest_.empty(); }

@@ -5,6 +5,7 @@
 
 #include "plugins/evaluate/answers.h"
 #include "plugins/evaluate/script_leak.h"
+#include "plugins/lib/nn/model_weights.h"
 #include "storage/base/status.h"
 #include "storage/base/strings.h"
 
@@ -67,8 +68,13 @@ void CheckLeak(const pb::EvaluateSpec& spec, Job& job) {
   if (!(leak.temperature() >= 0 && leak.temperature() <= 100)) {
     job.Finding("script_leak.temperature", StrCat(leak.temperature(), " is not between 0 and 100"));
   }
-  for (int i = 0; i < spec.script_leak().allowed_script_size(); ++i) {
-    const std::string name[] = {spec.script_leak().allowed_script(i)};
+  if (leak.prompt_path_size() == 0 && (leak.raw() || leak.max_tokens() > 0 || leak.temperature() > 0)) {
+    job.Finding("script_leak",
+                "raw, max_tokens and temperature are of what is written after prompts, and there are "
+                "none; leave them out, or name a file: prompt_path: \"p.jsonl\"");
+  }
+  for (int i = 0; i < leak.allowed_script_size(); ++i) {
+    const std::string name[] = {leak.allowed_script(i)};
     const auto known = AllowedScripts::Of(name);
     if (!known.ok()) job.Finding(StrCat("script_leak.allowed_script[", i, "]"), ToStd(known.status().message()));
   }
@@ -123,10 +129,7 @@ absl::Status MeasureWriting(const pb::EvaluateSpec& spec, const std::vector<Subj
   form.settings.sampling.seed = job.seed();
   for (size_t s = 0; s < subjects.size(); ++s) {
     const Model& model = job.model(s);
-    const FileOf file_of = [&model](std::string_view name) {
-      const File* const found = model.FindFile(name);
-      return found == nullptr ? std::string_view() : found->content;
-    };
+    const FileOf file_of = [&model](std::string_view name) { return nn::ContentOf(model, name); };
     const uint64_t most = prompts.size() * out->max_tokens();
     ASSIGN_OR_RETURN(const std::vector<generate::Answer> answers,
                      Ask(subjects[s], file_of, prompts, form, [&](uint64_t tokens) {

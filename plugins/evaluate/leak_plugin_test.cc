@@ -92,6 +92,12 @@ TEST_F(LeakPluginTest, ASpecThatMakesNoSenseIsFoundAtSubmit) {
   EXPECT_THAT(PluginDriver().Model("smol", full).Check("evaluate", other),
               ElementsAre(HasSubstr("script_leak.prompt_path[0]: is empty"), HasSubstr("script_leak.max_tokens"),
                           HasSubstr("script_leak.temperature: -1 is not between 0 and 100")));
+  // What says how to write, without anything to write after.
+  EvaluateSpec idle;
+  idle.add_data()->set_path("asset:t");
+  idle.mutable_script_leak()->set_raw(true);
+  EXPECT_THAT(PluginDriver().Model("smol", full).Check("evaluate", idle),
+              ElementsAre(HasSubstr("params.script_leak: raw, max_tokens and temperature are of what is written")));
   EvaluateSpec none;
   EXPECT_OK(WriteFileAtomically(dir_ / "none.jsonl", "\n"));
   none.mutable_script_leak()->add_prompt_path("asset:none");

@@ -6,6 +6,7 @@
 #include <map>
 #include <span>
 
+#include "plugins/evaluate/kept_measurement.h"
 #include "plugins/evaluate/stopwatch.h"
 #include "plugins/lib/nn/compare.h"
 #include "plugins/lib/nn/head.h"
@@ -17,9 +18,6 @@ namespace {
 
 constexpr uint64_t kTokensOfABatch = 4096;
 constexpr uint64_t kTokensOfABlock = 65536;
-// Between two times of keeping what is done; and keeping takes at most so large a share of the time.
-constexpr double kKeepSeconds = 0.5;
-constexpr double kKeepShare = 0.05;
 
 // A place of a window where both models have read the same bytes: inputs s[.. at[side]].
 struct Meeting {
@@ -28,17 +26,10 @@ struct Meeting {
   bool same_target;  // And the same token follows.
 };
 
-// What a scored token and its position give.
-struct Scored {
-  double nll = 0, outside = 0;
-};
-
 // A window at work.
-struct Work {
-  const Window* window;
-  std::vector<Scored> scored[2];  // Of the scored tokens, in order.
+struct Work : WindowScores {
+  const Window* window = nullptr;
   std::vector<Meeting> meetings;
-  std::vector<nn::PairScore> pairs;  // By meeting.
   bool done = false;
 
   uint64_t length() const { return std::max(window->of[0].length(), window->of[1].length()); }
@@ -66,25 +57,28 @@ class Runner {
     for (const Window& window : windows) total_ += window.of[0].length() + window.of[1].length();
     Clear();
     if (keeping_ != nullptr && !keeping_->last.empty()) {
-      if (Restore(keeping_->last)) {
-        keeping_->went_on(DocumentsDone(), done_);
-        RETURN_IF_ERROR(watch_(RunningPerplexity(), done_, total_));
+      if (RestoreMeasurement(keeping_->last, Shape(), &so_far_, &kept_)) {
+        keeping_->went_on(DocumentsDone(), so_far_.done);
+        RETURN_IF_ERROR(watch_(RunningPerplexity(), so_far_.done, total_));
       } else {
         Clear();  // No measurement of these windows.
       }
     }
-    for (size_t first = block_first_; first < windows.size();) {
+    for (size_t first = so_far_.block_first; first < windows.size();) {
       size_t end = first;
       uint64_t tokens = 0;
       while (end < windows.size() && (end == first || tokens < kTokensOfABlock)) {
         tokens += std::max(windows[end].of[0].length(), windows[end].of[1].length());
         ++end;
       }
-      block_first_ = first;
+      so_far_.block_first = first;
       RETURN_IF_ERROR(Block(std::span(windows).subspan(first, end - first)));
       first = end;
     }
-    return std::move(result_);
+    so_far_.block_first = windows.size();
+    block_.clear();
+    Keep();
+    return std::move(so_far_.result);
   }
 
  private:
@@ -92,7 +86,10 @@ class Runner {
     block_.assign(windows.size(), {});
     std::vector<Work*> order;
     for (size_t i = 0; i < windows.size(); ++i) {
-      if (const auto kept = kept_.find(i); kept != kept_.end()) block_[i] = std::move(kept->second);
+      if (const auto kept = kept_.find(i); kept != kept_.end()) {
+        static_cast<WindowScores&>(block_[i]) = std::move(kept->second);
+        block_[i].done = true;
+      }
       block_[i].window = &windows[i];
       if (windows[i].paired) FindMeetings(&block_[i]);
       if (!block_[i].done) order.push_back(&block_[i]);
@@ -157,110 +154,59 @@ class Runner {
         row_[s][i] = ids.size();
         ids.emplace_back(sequence.begin() + range.begin, sequence.begin() + range.end);
         if (documents_.first_of_window(s) >= 0) ids.back()[0] = documents_.first_of_window(s);
-        result_.perplexity[s].computed_tokens += range.length();
-        done_ += range.length();
+        so_far_.result.perplexity[s].computed_tokens += range.length();
+        so_far_.done += range.length();
       }
       if (ids.empty()) continue;
       RETURN_IF_ERROR(
           subjects_[s]->decoder->Run(std::vector<std::span<const int32_t>>(ids.begin(), ids.end()), &hidden_[s]));
       RETURN_IF_ERROR(ScoreAlone(s, batch));
-      result_.perplexity[s].seconds += watch.seconds();
+      so_far_.result.perplexity[s].seconds += watch.seconds();
     }
     if (subjects_.size() == 2) RETURN_IF_ERROR(ScoreMeetings(batch));
     for (Work* work : batch) {
-      for (const Scored& scored : work->scored[0]) running_nll_ += scored.nll;
-      running_tokens_ += work->scored[0].size();
+      for (const Scored& scored : work->scored[0]) so_far_.running_nll += scored.nll;
+      so_far_.running_tokens += work->scored[0].size();
       work->done = true;
     }
-    const absl::Status status = watch_(RunningPerplexity(), done_, total_);
-    KeepIfDue(!status.ok());
+    const absl::Status status = watch_(RunningPerplexity(), so_far_.done, total_);
+    if (!status.ok() || pace_.due()) Keep();
     return status;
   }
 
-  double RunningPerplexity() const { return std::exp(running_nll_ / std::max<double>(1, running_tokens_)); }
+  double RunningPerplexity() const {
+    return std::exp(so_far_.running_nll / std::max<double>(1, so_far_.running_tokens));
+  }
 
   // --- what is kept for a later attempt: sums of the blocks that are done, scores of windows of the one at work ----
 
   void Clear() {
-    result_ = {};
-    result_.perplexity.resize(subjects_.size());
-    for (Perplexity& perplexity : result_.perplexity) perplexity.documents.resize(documents_.all().size());
-    if (subjects_.size() == 2) result_.diff.emplace();
-    running_nll_ = 0;
-    running_tokens_ = done_ = block_first_ = 0;
+    so_far_ = {};
+    so_far_.result.perplexity.resize(subjects_.size());
+    for (Perplexity& perplexity : so_far_.result.perplexity) perplexity.documents.resize(documents_.all().size());
+    if (subjects_.size() == 2) so_far_.result.diff.emplace();
     kept_.clear();
   }
 
-  void KeepIfDue(bool now) {
+  MeasurementShape Shape() const {
+    return {documents_.windows().size(), total_, [this](uint64_t window) -> MeasurementShape::OfWindow {
+              Work work;
+              work.window = &documents_.windows()[window];
+              if (work.window->paired) FindMeetings(&work);
+              return {{work.window->of[0].scored(), work.window->of[1].scored()}, work.meetings.size()};
+            }};
+  }
+
+  void Keep() {
     if (keeping_ == nullptr) return;
-    const double since = last_kept_.seconds();
-    if (!now && (since < kKeepSeconds || since * kKeepShare < keep_cost_)) return;
     const Stopwatch watch;
-    keeping_->save(Kept());
-    keep_cost_ = watch.seconds();
-    last_kept_ = Stopwatch();
-  }
-
-  std::string Kept() const {
     KeptWriter out;
-    for (const uint64_t number :
-         {uint64_t{documents_.windows().size()}, total_, block_first_, done_, running_tokens_}) {
-      out.Put(number);
-    }
-    out.Put(running_nll_);
-    for (const Perplexity& perplexity : result_.perplexity) {
-      out.PutAll(perplexity.documents);
-      for (const double number :
-           {perplexity.nll_squares, perplexity.weighted, perplexity.weights, perplexity.seconds}) {
-        out.Put(number);
-      }
-      out.Put(perplexity.computed_tokens);
-    }
-    if (result_.diff.has_value()) {
-      out.Put(static_cast<const LogitsSums&>(*result_.diff));
-      result_.diff->targets.Keep(&out);
-    }
+    KeepSums(Shape(), so_far_, &out);
     for (size_t i = 0; i < block_.size(); ++i) {
-      if (!block_[i].done) continue;
-      out.Put<uint64_t>(i);
-      for (size_t s = 0; s < subjects_.size(); ++s) out.PutAll(block_[i].scored[s]);
-      out.PutAll(block_[i].pairs);
+      if (block_[i].done) KeepWindow(i, subjects_.size(), block_[i], &out);
     }
-    return out.bytes();
-  }
-
-  bool Restore(std::string_view bytes) {
-    KeptReader in(bytes);
-    uint64_t windows = 0, total = 0;
-    const bool head = in.Get(&windows) && in.Get(&total) && in.Get(&block_first_) && in.Get(&done_) &&
-                      in.Get(&running_tokens_) && in.Get(&running_nll_);
-    if (!head || windows != documents_.windows().size() || total != total_ || block_first_ > windows) return false;
-    for (Perplexity& perplexity : result_.perplexity) {
-      const size_t documents = perplexity.documents.size();
-      if (!in.GetAll(&perplexity.documents) || perplexity.documents.size() != documents) return false;
-      for (double* number : {&perplexity.nll_squares, &perplexity.weighted, &perplexity.weights, &perplexity.seconds}) {
-        if (!in.Get(number)) return false;
-      }
-      if (!in.Get(&perplexity.computed_tokens)) return false;
-    }
-    if (result_.diff.has_value()) {
-      if (!in.Get(static_cast<LogitsSums*>(&*result_.diff)) || !result_.diff->targets.Restore(&in)) return false;
-    }
-    while (!in.at_end()) {
-      uint64_t place = 0;
-      if (!in.Get(&place) || place >= windows - block_first_) return false;
-      Work& work = kept_[place];
-      work.window = &documents_.windows()[block_first_ + place];
-      for (size_t s = 0; s < subjects_.size(); ++s) {
-        if (!in.GetAll(&work.scored[s]) || work.scored[s].size() != work.window->of[s].scored()) return false;
-      }
-      if (!in.GetAll(&work.pairs)) return false;
-      if (work.window->paired) FindMeetings(&work);
-      if (work.pairs.size() != work.meetings.size()) return false;
-      work.meetings.clear();
-      work.done = true;
-    }
-    return true;
+    keeping_->save(out.bytes());
+    pace_.Kept(watch);
   }
 
   // Documents of texts whose windows are all done.
@@ -270,7 +216,7 @@ class Runner {
     for (size_t first = 0, end; first < windows.size(); first = end) {
       bool done = true;
       for (end = first; end < windows.size() && windows[end].text == windows[first].text; ++end) {
-        done &= end < block_first_ || kept_.contains(end - block_first_);
+        done &= end < so_far_.block_first || kept_.contains(end - so_far_.block_first);
       }
       if (done) count += documents_.texts()[windows[first].text].document_end.size();
     }
@@ -358,14 +304,14 @@ class Runner {
       }
       RETURN_IF_ERROR(Score(s, alone, targets));
     }
-    for (Perplexity& perplexity : result_.perplexity) perplexity.seconds += watch.seconds() / 2;
+    for (Perplexity& perplexity : so_far_.result.perplexity) perplexity.seconds += watch.seconds() / 2;
     return absl::OkStatus();
   }
 
   absl::Status Sum(const Work& work) {
     const Text& text = documents_.texts()[work.window->text];
     for (size_t s = 0; s < subjects_.size(); ++s) {
-      Perplexity& perplexity = result_.perplexity[s];
+      Perplexity& perplexity = so_far_.result.perplexity[s];
       const Range& range = work.window->of[s];
       size_t d = 0;
       double sum = 0;
@@ -397,7 +343,7 @@ class Runner {
   }
 
   void SumDiff(const Work& work, const Text& text) {
-    LogitsDiff& diff = *result_.diff;
+    LogitsDiff& diff = *so_far_.result.diff;
     diff.left_out += work.window->of[0].scored();
     for (size_t m = 0; m < work.meetings.size(); ++m) {
       const Meeting& meeting = work.meetings[m];
@@ -443,21 +389,16 @@ class Runner {
   std::optional<nn::CommonRows> common_;
   int top_k_ = 0;
 
-  // The block at work, its first window, and what an earlier attempt did of it.
-  std::vector<Work> block_;
-  uint64_t block_first_ = 0;
-  std::map<size_t, Work> kept_;
-  Stopwatch last_kept_;
-  double keep_cost_ = 0;
+  MeasuredSoFar so_far_;
+  std::vector<Work> block_;                // The block at work,
+  std::map<uint64_t, WindowScores> kept_;  // and what an earlier attempt did of it.
+  KeepPace pace_;
 
   // Of the batch at work.
   nn::HiddenStates hidden_[2];
   std::vector<size_t> row_[2];  // By place in the batch: the row of hidden_.
 
-  double running_nll_ = 0;
-  uint64_t running_tokens_ = 0;
-  uint64_t done_ = 0, total_ = 0;
-  Measurement result_;
+  uint64_t total_ = 0;  // Tokens.
 };
 
 }  // namespace

@@ -1,4 +1,6 @@
 // The built plugin in a real worker, on versions that the plugin import has made.
+#include <cmath>
+
 #include "absl/strings/str_split.h"
 #include "plugins/evaluate/plugin_testing.h"
 
@@ -47,6 +49,32 @@ TEST_F(EvaluatePluginTest, ComparesTwoVersions) {
   EXPECT_EQ(second["scored"], nlohmann::json({13, 13}));
   const double first = nlohmann::json::parse(lines[1])["nll"][1];
   EXPECT_NEAR(first + second["nll"][1].get<double>(), result.perplexity(1).nll(), 1e-9);
+}
+
+// An empty document is counted and left out; white space is text: it has bytes and no words.
+TEST_F(EvaluatePluginTest, EmptyAndBlankDocumentsFollowTheRule) {
+  const PluginRun full = Import(TinyModel(Full(), 0), "full");
+  EvaluateSpec spec;
+  PluginDriver driver =
+      WithText("some.jsonl", "{\"text\": \"\"}\n{\"text\": \" \\n\\t\"}\n{\"text\": \"the cat\"}\n", &spec);
+  const PluginRun run = driver.Model("smol", full).Run("evaluate", spec, dir_ / "some");
+  ASSERT_EQ(run.error(), "");
+  const auto result = run.Result<EvaluateResult>();
+  EXPECT_EQ(result.data(0).documents(), 3u);
+  EXPECT_EQ(result.data(0).empty_documents(), 1u);
+  EXPECT_EQ(result.perplexity(0).documents(), 2u);
+  EXPECT_EQ(result.perplexity(0).bytes(), 10u);
+  EXPECT_EQ(result.perplexity(0).words(), 2u);
+  // Nothing but white space: no word to divide by.
+  EvaluateSpec blank;
+  PluginDriver only = WithText("blank.txt", " \n\t", &blank);
+  const PluginRun alone = only.Model("smol", full).Run("evaluate", blank, dir_ / "blank");
+  ASSERT_EQ(alone.error(), "");
+  const auto perplexity = alone.Result<EvaluateResult>().perplexity(0);
+  EXPECT_EQ(perplexity.words(), 0u);
+  EXPECT_EQ(perplexity.word_perplexity(), 0);
+  EXPECT_GT(perplexity.bits_per_byte(), 0);
+  EXPECT_TRUE(std::isfinite(perplexity.perplexity()));
 }
 
 TEST_F(EvaluatePluginTest, ASpecThatMakesNoSenseIsFoundAtSubmit) {

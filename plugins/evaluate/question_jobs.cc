@@ -1,14 +1,16 @@
 #include "plugins/evaluate/question_jobs.h"
 
 #include <algorithm>
-#include <chrono>
 #include <optional>
 
 #include "plugins/evaluate/answer_letter.h"
 #include "plugins/evaluate/answers.h"
 #include "plugins/evaluate/choices.h"
+#include "plugins/evaluate/kept_measurement.h"
 #include "plugins/evaluate/question_file.h"
 #include "plugins/evaluate/questions.h"
+#include "plugins/evaluate/stopwatch.h"
+#include "plugins/lib/nn/model_weights.h"
 #include "storage/base/status.h"
 #include "storage/base/strings.h"
 
@@ -118,6 +120,44 @@ absl::StatusOr<Asked> ReadQuestions(const std::string& where, const pb::Question
   return out;
 }
 
+// The questions that are done, of this attempt and of those before it.
+class ChoicesKept {
+ public:
+  ChoicesKept(const std::vector<Question>& questions, size_t subjects, Job& job, JobCheckpoint* checkpoint)
+      : checkpoint_(checkpoint), subjects_(subjects) {
+    const std::string_view last = checkpoint->part(JobCheckpoint::kChoices);
+    if (last.empty()) return;
+    std::vector<uint64_t> choices;
+    for (const Question& question : questions) choices.push_back(question.choices.size());
+    if (!RestoreChoices(last, choices, subjects_)) {
+      subjects_.assign(subjects, {});  // No measurement of these questions.
+      return;
+    }
+    job.Info(StrCat("goes on after ", done(), " of ", subjects * questions.size(),
+                    " questions: an earlier attempt has asked them"));
+    job.Progress("choices", done(), subjects * questions.size(), "questions");
+  }
+  ChoicesSoFar* subject(size_t s) { return &subjects_[s]; }
+  uint64_t done() const {
+    uint64_t count = 0;
+    for (const ChoicesSoFar& subject : subjects_) count += subject.log_likelihood.size();
+    return count;
+  }
+  void Keep(bool now) {
+    if (!now && !pace_.due()) return;
+    const Stopwatch watch;
+    KeptWriter out;
+    KeepChoices(subjects_, &out);
+    checkpoint_->Save(JobCheckpoint::kChoices, out.bytes());
+    pace_.Kept(watch);
+  }
+
+ private:
+  JobCheckpoint* const checkpoint_;
+  std::vector<ChoicesSoFar> subjects_;  // One each.
+  KeepPace pace_;
+};
+
 void CheckChoice(const pb::MultipleChoice& choice, Job& job) {
   CheckSource("multiple_choice", choice.questions(), choice.prompt(), job);
   if (!pb::Continuation_IsValid(choice.continuation())) {
@@ -152,7 +192,7 @@ void CheckQuestions(const pb::EvaluateSpec& spec, Job& job) {
 }
 
 absl::Status MeasureMultipleChoice(const pb::EvaluateSpec& spec, const std::vector<Subject>& subjects, Job& job,
-                                   pb::EvaluateResult* result) {
+                                   JobCheckpoint* checkpoint, pb::EvaluateResult* result) {
   const pb::MultipleChoice& choice = spec.multiple_choice();
   pb::ChoiceResult* const out = result->mutable_multiple_choice();
   out->set_prompt(std::string(Or(choice.prompt(), kChoicePrompt)));
@@ -164,17 +204,20 @@ absl::Status MeasureMultipleChoice(const pb::EvaluateSpec& spec, const std::vect
                    ReadQuestions("multiple_choice", choice.questions(), out->prompt(), job, out->mutable_questions()));
   const ChoiceSettings settings = {spec.context(), out->delimiter(), letters, spec.batch()};
   const uint64_t count = asked.questions.size();
-  std::vector<ChoiceMeasurement> measured;
+  ChoicesKept kept(asked.questions, subjects.size(), job, checkpoint);
   std::vector<json> lines(count);
   for (size_t s = 0; s < subjects.size(); ++s) {
     ASSIGN_OR_RETURN(
         const ChoiceMeasurement of,
         MeasureChoices(
             subjects[s], asked.questions, settings, [&](const Question& question) { return asked.Place(question); },
-            [&](uint64_t done) {
-              job.Progress("choices", s * count + done, subjects.size() * count, "questions");
-              return job.CheckStop();
-            }));
+            [&] {
+              job.Progress("choices", kept.done(), subjects.size() * count, "questions");
+              const absl::Status stop = job.CheckStop();
+              kept.Keep(!stop.ok());
+              return stop;
+            },
+            kept.subject(s)));
     pb::ChoiceScores* const scores = out->add_scores();
     scores->set_model(subjects[s].name);
     scores->set_version(subjects[s].version);
@@ -199,8 +242,8 @@ absl::Status MeasureMultipleChoice(const pb::EvaluateSpec& spec, const std::vect
     *scores->mutable_acc_bytes() = ShareOf(right[2], count);
     *scores->mutable_acc_tokens() = ShareOf(right[3], count);
     scores->set_context(of.context);
-    scores->set_computed_tokens(of.computed_tokens);
-    scores->set_seconds(of.seconds);
+    scores->set_computed_tokens(kept.subject(s)->computed_tokens);
+    scores->set_seconds(kept.subject(s)->seconds);
     job.Metric(StrCat("accuracy ", subjects[s].name), scores->acc().value());
     if (scores->truncated() > 0) {
       job.Warning(StrCat(scores->truncated(), " of ", count, " questions are longer than the context of ", of.context,
@@ -237,12 +280,9 @@ absl::Status MeasureAnswers(const pb::EvaluateSpec& spec, const std::vector<Subj
   form.settings.stops.assign(out->stop().begin(), out->stop().end());
   std::vector<json> lines(count);
   for (size_t s = 0; s < subjects.size(); ++s) {
-    const auto begun = std::chrono::steady_clock::now();
+    const Stopwatch watch;
     const Model& model = job.model(s);
-    const FileOf file = [&model](std::string_view name) {
-      const File* const found = model.FindFile(name);
-      return found == nullptr ? std::string_view() : found->content;
-    };
+    const FileOf file = [&model](std::string_view name) { return nn::ContentOf(model, name); };
     const uint64_t most = count * out->max_tokens();
     ASSIGN_OR_RETURN(const std::vector<generate::Answer> given,
                      Ask(subjects[s], file, prompts, form, [&](uint64_t tokens) {
@@ -271,7 +311,7 @@ absl::Status MeasureAnswers(const pb::EvaluateSpec& spec, const std::vector<Subj
     }
     *scores->mutable_accuracy() = ShareOf(right, count);
     *scores->mutable_accuracy_parsed() = ShareOf(right, count - scores->unparseable());
-    scores->set_seconds(std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count());
+    scores->set_seconds(watch.seconds());
     job.Metric(StrCat("accuracy ", subjects[s].name), scores->accuracy().value());
     if (scores->unparseable() > 0) {
       job.Warning(StrCat("in ", scores->unparseable(), " of ", count, " answers of ", subjects[s].name,

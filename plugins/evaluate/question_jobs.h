@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "editd/plugins/evaluate/v1/evaluate.pb.h"
+#include "plugins/evaluate/job_checkpoint.h"
 #include "plugins/evaluate/subject.h"
 
 namespace editd::evaluate {
@@ -17,7 +18,7 @@ inline constexpr char kAnswersFile[] = "measured-answers.jsonl";
 void CheckQuestions(const plugins::evaluate::v1::EvaluateSpec& spec, Job& job);
 
 absl::Status MeasureMultipleChoice(const plugins::evaluate::v1::EvaluateSpec& spec,
-                                   const std::vector<Subject>& subjects, Job& job,
+                                   const std::vector<Subject>& subjects, Job& job, JobCheckpoint* checkpoint,
                                    plugins::evaluate::v1::EvaluateResult* result);
 
 absl::Status MeasureAnswers(const plugins::evaluate::v1::EvaluateSpec& spec, const std::vector<Subject>& subjects,

@@ -193,6 +193,86 @@ TEST_F(QuestionsPluginTest, ASpecThatMakesNoSenseIsFoundAtSubmit) {
                           HasSubstr("multiple_choice.prompt: letters mean nothing")));
 }
 
+TEST_F(QuestionsPluginTest, WhatSaysHowTextIsScoredNeedsText) {
+  const PluginRun full = Import(TinyModel(Full(), 0), "full");
+  EvaluateSpec spec;
+  PluginDriver driver = WithQuestions("q.jsonl", kQuestions, &spec);
+  driver.Model("smol", full);
+  spec.set_context(64);  // The questions', too.
+  EXPECT_THAT(driver.Check("evaluate", spec), ElementsAre());
+  spec.set_convention(plugins::evaluate::v1::CONVENTION_HF_STRIDED);
+  spec.set_stride(8);
+  spec.set_max_tokens(9);
+  spec.set_top_k(3);
+  EXPECT_THAT(driver.Check("evaluate", spec),
+              ElementsAre(HasSubstr("params.convention: says how data is scored, and there is none"),
+                          HasSubstr("params.stride: says"), HasSubstr("params.max_tokens: says"),
+                          HasSubstr("params.top_k: says")));
+  EvaluateSpec speed;
+  speed.mutable_speed();
+  speed.set_context(64);
+  EXPECT_THAT(PluginDriver().Model("smol", full).Check("evaluate", speed),
+              ElementsAre(HasSubstr("params.context: says how data is scored")));
+}
+
+TEST_F(QuestionsPluginTest, FieldsAndTheAnswersFormAreThoseOfTheSpec) {
+  const PluginRun full = Import(TinyModel(Full(), 0), "full");
+  EvaluateSpec spec;
+  PluginDriver driver =
+      WithQuestions("q.jsonl", R"({"q": "blood?", "options": ["O", "A", "B", "AB"], "right": "B"})", &spec);
+  auto* const questions = spec.mutable_multiple_choice()->mutable_questions();
+  questions->set_question_field("q");
+  questions->set_choices_field("options");
+  questions->set_answer_field("right");
+  driver.Model("smol", full);
+  EXPECT_THAT(driver.Run("evaluate", spec, dir_ / "ambiguous").error(), HasSubstr("set answer_form"));
+  for (const auto& [form, letter] : {std::pair(plugins::evaluate::v1::ANSWER_FORM_LETTER, "B"),
+                                     std::pair(plugins::evaluate::v1::ANSWER_FORM_TEXT, "C")}) {
+    questions->set_answer_form(form);
+    const PluginRun run = driver.Run("evaluate", spec, dir_ / letter);
+    ASSERT_EQ(run.error(), "");
+    const std::vector<std::string> lines =
+        absl::StrSplit(run.FileContent("measured-choices.jsonl"), '\n', absl::SkipEmpty());
+    EXPECT_EQ(nlohmann::json::parse(lines[1])["answer"], letter);
+    const auto read = run.Result<EvaluateResult>().multiple_choice().questions();
+    EXPECT_EQ(read.question_field(), "q");
+    EXPECT_EQ(read.choices_field(), "options");
+    EXPECT_EQ(read.answer_field(), "right");
+    EXPECT_EQ(read.answer_form(), form);
+  }
+}
+
+TEST_F(QuestionsPluginTest, PromptSystemAndStopShapeTheAnswers) {
+  const PluginRun full = Import(TinyModel(Full(), 0), "full");
+  int staging = 0;
+  const auto text = [&](const std::string& prompt, const std::string& system, const std::string& stop) {
+    EvaluateSpec spec;
+    const std::string name = StrCat("shape", ++staging);
+    PluginDriver driver = WithQuestions(name + ".jsonl", kQuestions, &spec);
+    auto* const answers = spec.mutable_generated_answers();
+    *answers->mutable_questions() = spec.multiple_choice().questions();
+    spec.clear_multiple_choice();
+    answers->set_prompt(prompt);
+    answers->set_system(system);
+    answers->set_max_tokens(24);
+    if (!stop.empty()) answers->add_stop(stop);
+    const PluginRun run = driver.Model("smol", full).Run("evaluate", spec, dir_ / name);
+    EXPECT_EQ(run.error(), "");
+    const std::vector<std::string> lines =
+        absl::StrSplit(run.FileContent("measured-answers.jsonl"), '\n', absl::SkipEmpty());
+    return nlohmann::json::parse(lines[1])["text"][0].get<std::string>();
+  };
+  const std::string plain = text("{question}", "", "");
+  EXPECT_NE(text("{question} {choices}", "", ""), plain);
+  EXPECT_NE(text("{question}", "the thin mouse", ""), plain);
+  // Ends before the first ASCII letter or mark behind its beginning.
+  size_t at = 1;
+  while (at < plain.size() && (plain[at] <= 0x20 || plain[at] == 0x7f || static_cast<signed char>(plain[at]) < 0)) ++at;
+  ASSERT_LT(at, plain.size()) << plain;
+  const std::string stop = plain.substr(at, 1);
+  EXPECT_EQ(text("{question}", "", stop), plain.substr(0, plain.find(stop)));
+}
+
 TEST_F(QuestionsPluginTest, ErrorsTellTheLine) {
   const PluginRun full = Import(TinyModel(Full(), 0), "full");
   int staging = 0;

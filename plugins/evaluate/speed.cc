@@ -106,10 +106,6 @@ absl::StatusOr<Speed> MeasureSpeed(nn::Decoder* decoder, int64_t rows, const Spe
   return out;
 }
 
-int64_t CacheBytesPerToken(const nn::DecoderConfig& config, nn::Compute compute) {
-  return 2 * config.layers * config.kv_heads * config.head_dim * nn::BytesOf(compute);
-}
-
 double ProcessSeconds() {
   const auto stat = ReadWholeFile("/proc/self/stat");
   if (!stat.ok()) return 0;

@@ -41,9 +41,6 @@ struct Speed {
 absl::StatusOr<Speed> MeasureSpeed(nn::Decoder* decoder, int64_t rows, const SpeedSettings& settings,
                                    const std::function<absl::Status(int64_t repeat)>& progress);
 
-// Bytes that one more token takes in the cache of keys and values.
-int64_t CacheBytesPerToken(const nn::DecoderConfig& config, nn::Compute compute);
-
 // Seconds since this process began; steps of 10 ms. 0 if /proc does not tell.
 double ProcessSeconds();
 // "AMD EPYC, 2 processors": what times are to be compared on.

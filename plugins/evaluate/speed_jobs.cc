@@ -32,6 +32,7 @@ absl::Status MeasureSpeeds(const pb::EvaluateSpec& spec, const std::vector<Subje
                            Job& job, pb::EvaluateResult* result) {
   int64_t half = kMostTokens;  // Of the positions that all models have.
   for (const Subject& subject : subjects) half = std::min(half, subject.decoder->config().max_position_embeddings / 2);
+  half = std::max<int64_t>(1, half);
   SpeedSettings settings;
   settings.prompt = spec.speed().prompt_tokens() > 0 ? spec.speed().prompt_tokens() : std::min<int64_t>(512, half);
   settings.tokens = spec.speed().tokens() > 0 ? spec.speed().tokens() : std::min<int64_t>(64, half);
@@ -74,7 +75,7 @@ absl::Status MeasureSpeeds(const pb::EvaluateSpec& spec, const std::vector<Subje
     uint64_t bytes = 0;
     for (const Tensor& tensor : job.model(i).tensors) bytes += tensor.size;
     speed->set_weight_bytes(bytes);
-    speed->set_cache_bytes_per_token(CacheBytesPerToken(subject.decoder->config(), subject.decoder->compute()));
+    speed->set_cache_bytes_per_token(nn::CacheBytesPerToken(subject.decoder->config(), subject.decoder->compute()));
     out->set_anonymous_bytes(std::max(out->anonymous_bytes(), measured->anonymous_bytes));
   }
   out->set_peak_rss_bytes(PeakResidentBytes("self"));

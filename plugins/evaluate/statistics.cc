@@ -58,7 +58,11 @@ void DivergenceSums::Keep(KeptWriter* out) const {
   out->PutAll(delta_p_);
 }
 
-bool DivergenceSums::Restore(KeptReader* in) { return in->Get(&sums_) && in->GetAll(&kl_) && in->GetAll(&delta_p_); }
+bool DivergenceSums::Restore(KeptReader* in) {
+  if (!in->Get(&sums_) || !in->GetAll(&kl_) || !in->GetAll(&delta_p_) || kl_.size() != delta_p_.size()) return false;
+  const auto is_nan = [](float value) { return std::isnan(value); };  // Has no place in an order.
+  return std::none_of(kl_.begin(), kl_.end(), is_nan) && std::none_of(delta_p_.begin(), delta_p_.end(), is_nan);
+}
 
 double DivergenceSums::mean_probability(int side) const {
   return count() == 0 ? 0 : sums_.probability[side] / static_cast<double>(count());

@@ -25,6 +25,7 @@ class DivergenceSums {
   // count() >= 100.
   plugins::evaluate::v1::DivergenceTable Table() const;
   void Keep(KeptWriter* out) const;
+  // False: the bytes are no such sums; what is here then does not count.
   bool Restore(KeptReader* in);
 
  private:

@@ -28,11 +28,6 @@ nn::Compute ComputeOf(const pb::GenerateSpec& spec) {
   return spec.compute() == pb::COMPUTE_TYPE_BF16 ? nn::Compute::kBF16 : nn::Compute::kF32;
 }
 
-std::string_view Content(const Model& model, std::string_view name) {
-  const File* const file = model.FindFile(name);
-  return file == nullptr ? std::string_view() : file->content;
-}
-
 class GeneratePlugin : public Plugin<pb::GenerateSpec, pb::GenerateResult> {
  public:
   absl::Status Check(const pb::GenerateSpec& spec, Job& job) override;
@@ -76,15 +71,15 @@ absl::Status GeneratePlugin::Check(const pb::GenerateSpec& spec, Job& job) {
   for (int i = 0; i < spec.stop_size(); ++i) {
     if (spec.stop(i).empty()) job.Finding(StrCat("stop[", i, "]"), "is empty; every answer would end at once");
   }
-  const auto range = [&](const char* field, double value, double least, double most) {
+  const auto range = [&](const char* field, auto value, decltype(value) least, decltype(value) most) {
     if (!(value >= least && value <= most)) job.Finding(field, StrCat(value, " is not between ", least, " and ", most));
   };
   range("temperature", spec.temperature(), 0, 100);
   range("top_p", spec.top_p(), 0, 1);
   range("min_p", spec.min_p(), 0, 1);
   range("repetition_penalty", spec.repetition_penalty(), 0, 100);
-  range("max_tokens", spec.max_tokens(), 0, kMostTokens);
-  range("batch", spec.batch(), 0, nn::kBlockRows);
+  range("max_tokens", int64_t{spec.max_tokens()}, 0, kMostTokens);
+  range("batch", int64_t{spec.batch()}, 0, nn::kBlockRows);
   if (spec.temperature() == 0 && (spec.top_k() > 0 || spec.top_p() > 0 || spec.min_p() > 0)) {
     job.Finding("temperature",
                 "is 0, so the most likely token is taken, and top_k, top_p and min_p choose nothing; set it");
@@ -115,8 +110,8 @@ absl::Status GeneratePlugin::Check(const pb::GenerateSpec& spec, Job& job) {
 
 absl::Status GeneratePlugin::Load(const pb::GenerateSpec& spec, Job& job) {
   const Model& model = job.model();
-  ASSIGN_OR_RETURN(const nn::DecoderConfig config, nn::ParseDecoderConfig(Content(model, "config.json")));
-  ASSIGN_OR_RETURN(tokenizer_, text::Tokenizer::FromJson(Content(model, "tokenizer.json")));
+  ASSIGN_OR_RETURN(const nn::DecoderConfig config, nn::ParseDecoderConfig(nn::ContentOf(model, "config.json")));
+  ASSIGN_OR_RETURN(tokenizer_, text::Tokenizer::FromJson(nn::ContentOf(model, "tokenizer.json")));
   const int64_t tokens = static_cast<int64_t>(tokenizer_->size());
   if (tokens > config.vocab_size) {
     return absl::InvalidArgumentError(
@@ -124,7 +119,7 @@ absl::Status GeneratePlugin::Load(const pb::GenerateSpec& spec, Job& job) {
   }
   rows_ = tokens;
   if (!spec.raw()) {
-    auto chat = jinja::ChatTemplate::FromModel([&](std::string_view name) { return Content(model, name); });
+    auto chat = jinja::ChatTemplate::FromModel([&](std::string_view name) { return nn::ContentOf(model, name); });
     if (absl::IsNotFound(chat.status())) {
       return absl::InvalidArgumentError(
           StrCat(ToStd(chat.status().message()), "; set raw: true to go on from texts as they stand"));
@@ -132,8 +127,8 @@ absl::Status GeneratePlugin::Load(const pb::GenerateSpec& spec, Job& job) {
     if (!chat.ok()) return chat.status();
     chat_ = *std::move(chat);
   }
-  end_tokens_ =
-      EndTokens(Content(model, "generation_config.json"), config, *tokenizer_, chat_.has_value() ? &*chat_ : nullptr);
+  end_tokens_ = EndTokens(nn::ContentOf(model, "generation_config.json"), config, *tokenizer_,
+                          chat_.has_value() ? &*chat_ : nullptr);
 
   nn::DecoderOptions options;
   options.compute = ComputeOf(spec);

@@ -158,6 +158,10 @@ TEST_F(TinyTest, PromptsAreReadOrSaidToBeWrong) {
   EXPECT_EQ(prompts[1].text, "b");
   EXPECT_EQ(prompts[2].messages[0]["content"], "c");
   EXPECT_EQ(prompts[3].text, "whole\nfile\n");
+  // The name does not tell what a file is: the store answers by its bytes.
+  ASSERT_OK(ReadPromptFile("params.file[2].path", "r.txt", "\n {\"prompt\": \"d\"}\n{\"text\": \"e\"}", &prompts));
+  ASSERT_EQ(prompts.size(), 6u);
+  EXPECT_EQ(prompts[5].text, "e");
   const auto error = [](std::string_view path, std::string_view content) {
     std::vector<Prompt> unused;
     return std::string(ReadPromptFile("params.file[0].path", path, content, &unused).message());

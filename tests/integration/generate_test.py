@@ -89,6 +89,7 @@ class Generate(unittest.TestCase):
         self.assertIn("params.temperature: is 0", refused("submit", "-", stdin=spec({"prompt": [{"text": "a"}], "top_k": 3})))
         self.assertIn("params.prompt: there is nothing to go on from", refused("submit", "-", stdin=spec({})))
         self.assertIn("params.prompt[0]: is empty", refused("submit", "-", stdin=spec({"prompt": [{}]})))
+        self.assertIn("params.max_tokens: 2000000 is not between 0 and 1048576", refused("submit", "-", stdin=spec({"prompt": [{"text": "a"}], "max_tokens": 2000000})))
         self.assertIn("params.stop[0]: is empty", refused("submit", "-", stdin=spec({"prompt": [{"text": "a"}], "stop": [""]})))
         if not os.path.exists("/dev/nvidiactl"):
             self.assertIn("params.device: CUDA: this machine has no NVIDIA driver: libcuda.so.1", refused("submit", "-", stdin=spec({"prompt": [{"text": "a"}], "device": "DEVICE_CUDA"})))

@@ -44,9 +44,9 @@ class Retry(unittest.TestCase):
         """The attempt has kept something."""
         wait_for((self.editd.state / f"staging/{job}.{attempt}/checkpoint").exists, "a checkpoint")
 
-    def submit(self, *options):
+    def submit(self, *options, params='data { path: "texts.jsonl" } context: 64 stride: 64 batch: 2'):
         spec = self.editd.write("evaluate.pb", f'plugin: "evaluate" input {{ model: "smol" }} limits {{ threads: 1 max_attempts: 5 }} '
-                                               f'params {{ [{TYPE}] {{ data {{ path: "texts.jsonl" }} context: 64 stride: 64 batch: 2 }} }}')
+                                               f'params {{ [{TYPE}] {{ {params} }} }}')
         last = self.editd.json("submit", spec, *options)[-1]
         return int(last.get("job") or last["id"])
 
@@ -102,6 +102,47 @@ class Retry(unittest.TestCase):
                 result.pop(key)
         self.assertEqual(*results)
         self.assertAlmostEqual(metrics[-1], results[0]["perplexity"], delta=1e-9 * results[0]["perplexity"])
+
+    def test_questions_go_on_and_texts_before_them_are_done(self):
+        editd = self.editd
+        lines = [json.loads(line)["text"] for line in documents(43).splitlines()]
+        editd.write("few.jsonl", documents(3))
+        editd.write("questions.jsonl", "".join(
+            json.dumps({"question": line, "choices": ["đúng", "sai", "not known at all"], "answer": number % 3}) + "\n"
+            for number, line in enumerate(lines[3:])))
+        params = ('data { path: "few.jsonl" } context: 96 stride: 96 batch: 2 '
+                  'multiple_choice { questions { path: "questions.jsonl" } }')
+        job = self.submit(params=params)
+        with editd.popen("watch", job, "--json") as watch:
+            for line in watch.stdout:
+                if json.loads(line).get("progress", {}).get("phase") == "choices":
+                    break
+            editd.ctl("cancel", job)
+            watch.communicate()
+        wait_for(lambda: self.state(job) == "CANCELLED", "the cancel")
+        editd.ctl("retry", job)
+        editd.ctl("watch", job)
+        whole = self.job(job)
+        self.assertEqual(whole["state"], "JOB_STATE_SUCCEEDED")
+
+        attempt, asked, logs = 0, {}, []
+        for event in editd.json("watch", job)[:-1]:
+            attempt = max(attempt, int(event.get("state", {}).get("attempt", 0)))
+            logs.append(event.get("log", {}).get("text", ""))
+            if event.get("progress", {}).get("phase") == "choices":
+                asked.setdefault(attempt, []).append(int(event["progress"].get("done", 0)))
+        self.assertTrue(any("goes on after 3 of 3 documents" in text for text in logs), logs)
+        [told] = [match for text in logs if (match := re.search(r"goes on after (\d+) of 40 questions", text))]
+        self.assertEqual(int(told[1]), asked[1][-1], "a cancel keeps all that was asked")
+        self.assertEqual(asked[2][0], asked[1][-1])
+        self.assertEqual(asked[2][-1], 40)
+
+        again = self.job(self.submit("--force", "--wait", params=params))
+        self.assertEqual(again["exported"], whole["exported"], "documents and questions, by the hashes of the files")
+        scores = [one["result"]["multiple_choice"]["scores"][0] for one in (whole, again)]
+        for score in scores:
+            score.pop("seconds")
+        self.assertEqual(*scores)
 
 
 if __name__ == "__main__":

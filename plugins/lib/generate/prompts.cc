@@ -41,6 +41,23 @@ absl::Status ReadLine(std::string_view line, const std::string& where, std::vect
   return absl::InvalidArgumentError(StrCat(where, ": has none of \"messages\", \"prompt\" and \"text\""));
 }
 
+bool Blank(std::string_view line) { return line.find_first_not_of(" \t\r") == std::string_view::npos; }
+
+// The next line from `*at` on, without its end; `*at` goes behind it.
+std::string_view NextLine(std::string_view content, size_t* at) {
+  const size_t begin = *at, end = std::min(content.find('\n', begin), content.size());
+  *at = end + 1;
+  return content.substr(begin, end - begin);
+}
+
+bool LooksLikeJsonLines(std::string_view content) {
+  for (size_t at = 0; at < content.size();) {
+    const std::string_view line = NextLine(content, &at);
+    if (!Blank(line)) return Json::parse(line, nullptr, /*allow_exceptions=*/false).is_object();
+  }
+  return false;
+}
+
 }  // namespace
 
 absl::Status ReadPromptFile(std::string_view where, std::string_view path, std::string_view content,
@@ -49,17 +66,17 @@ absl::Status ReadPromptFile(std::string_view where, std::string_view path, std::
   if (invalid < content.size()) {
     return absl::InvalidArgumentError(StrCat(where, ": \"", path, "\" is not UTF-8 at byte ", invalid));
   }
-  if (!path.ends_with(".jsonl")) {
+  // By the content: the store answers the same spec and bytes, whatever the file is called. The name only makes that an
+  // error which was meant as JSON lines.
+  if (!path.ends_with(".jsonl") && !LooksLikeJsonLines(content)) {
     prompts->push_back({std::string(where), std::string(content), nullptr});
     return absl::OkStatus();
   }
   size_t number = 0;
-  for (size_t begin = 0; begin < content.size();) {
-    const size_t end = std::min(content.find('\n', begin), content.size());
-    std::string_view line = content.substr(begin, end - begin);
-    begin = end + 1;
+  for (size_t at = 0; at < content.size();) {
+    const std::string_view line = NextLine(content, &at);
     ++number;
-    if (line.find_first_not_of(" \t\r") == std::string_view::npos) continue;
+    if (Blank(line)) continue;
     RETURN_IF_ERROR(ReadLine(line, StrCat(where, ": line ", number, " of ", path), prompts));
   }
   return absl::OkStatus();

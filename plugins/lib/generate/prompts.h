@@ -23,8 +23,8 @@ struct Prompt {
   Json messages;      // An array; null if there is a text.
 };
 
-// Adds the prompts of a file: of JSON lines "messages", "prompt" or "text", else the whole text. INVALID_ARGUMENT tells
-// the line.
+// Adds the prompts of a file: of JSON lines (the first line that is not blank is an object) "messages", "prompt" or
+// "text", else the whole text. INVALID_ARGUMENT tells the line; also if a name ends in .jsonl and it is none.
 absl::Status ReadPromptFile(std::string_view where, std::string_view path, std::string_view content,
                             std::vector<Prompt>* prompts);
 

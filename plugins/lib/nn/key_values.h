@@ -52,6 +52,11 @@ struct KeyValueCache {
   std::unique_ptr<DeviceCache> device;  // In place of `layers`, where a device computes.
 };
 
+// What one more token takes in it.
+inline int64_t CacheBytesPerToken(const DecoderConfig& config, Compute compute) {
+  return 2 * config.layers * config.kv_heads * config.head_dim * BytesOf(compute);
+}
+
 }  // namespace editd::nn
 
 #endif  // EDITD_PLUGINS_LIB_NN_KEY_VALUES_H_

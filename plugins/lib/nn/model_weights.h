@@ -1,4 +1,4 @@
-// A job's input model as the decoder reads it: its tensors where they are mapped.
+// A job's input model as the decoder reads it: its tensors and files where they are mapped.
 //
 // For plugins; the library itself knows no job. The model must outlive what is made of it.
 #ifndef EDITD_PLUGINS_LIB_NN_MODEL_WEIGHTS_H_
@@ -21,6 +21,12 @@ inline WeightSource WeightsOf(const Model& model) {
     const std::optional<DType> dtype = DTypeFromName(tensor->dtype);
     return TensorView{dtype.value_or(DType::kU8), {tensor->shape.begin(), tensor->shape.end()}, tensor->data};
   }};
+}
+
+// A file of the model; empty if it has none.
+inline std::string_view ContentOf(const Model& model, std::string_view name) {
+  const File* const file = model.FindFile(name);
+  return file == nullptr ? std::string_view() : file->content;
 }
 
 // What the decoder packs at a time: the matrices of a layer.
