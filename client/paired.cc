@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <numbers>
 
 namespace editd::client {
 namespace {
@@ -56,20 +55,17 @@ double StudentT(double p, double degrees) {
   return (low + high) / 2;
 }
 
-namespace {
-
-// Of quotients of sums, in `unit`s.
-PairedDifference CompareQuotients(const std::vector<DocumentPair>& documents, double unit) {
+PairedDifference ComparePaired(const std::vector<DocumentPair>& documents, double unit) {
   PairedDifference out;
-  double nll[2] = {}, bytes[2] = {};
+  double sum[2] = {}, of[2] = {};
   for (const DocumentPair& document : documents) {
     for (int side = 0; side < 2; ++side) {
-      nll[side] += document.nll[side];
-      bytes[side] += document.bytes[side];
+      sum[side] += document.sum[side];
+      of[side] += document.of[side];
     }
   }
-  if (bytes[0] == 0 || bytes[1] == 0) return out;
-  for (int side = 0; side < 2; ++side) out.value[side] = nll[side] / bytes[side] / unit;
+  if (of[0] == 0 || of[1] == 0) return out;
+  for (int side = 0; side < 2; ++side) out.value[side] = sum[side] / of[side] / unit;
   out.difference = out.value[1] - out.value[0];
   const auto n = static_cast<double>(documents.size());
   if (n < 2) return out;
@@ -77,8 +73,8 @@ PairedDifference CompareQuotients(const std::vector<DocumentPair>& documents, do
   for (const DocumentPair& document : documents) {
     double residual = 0;
     for (int side = 0; side < 2; ++side) {
-      const double of = (document.nll[side] - nll[side] / bytes[side] * document.bytes[side]) / bytes[side];
-      residual += side == 1 ? of : -of;
+      const double own = (document.sum[side] - sum[side] / of[side] * document.of[side]) / of[side];
+      residual += side == 1 ? own : -own;
     }
     squares += residual * residual;
   }
@@ -94,16 +90,10 @@ PairedDifference CompareQuotients(const std::vector<DocumentPair>& documents, do
   return out;
 }
 
-}  // namespace
-
-PairedDifference ComparePaired(const std::vector<DocumentPair>& documents) {
-  return CompareQuotients(documents, std::numbers::ln2);
-}
-
 PairedDifference CompareMeans(const std::vector<ValuePair>& pairs) {
   std::vector<DocumentPair> documents;
   for (const ValuePair& pair : pairs) documents.push_back({{pair.value[0], pair.value[1]}, {1, 1}});
-  return CompareQuotients(documents, 1);
+  return ComparePaired(documents);
 }
 
 }  // namespace editd::client

@@ -11,13 +11,13 @@
 
 namespace editd::client {
 
-// Of one document: nats and bytes scored, of either measurement.
+// Of one document: a sum over it and what that is divided by, of either measurement.
 struct DocumentPair {
-  double nll[2] = {}, bytes[2] = {};
+  double sum[2] = {}, of[2] = {};
 };
 
 struct PairedDifference {
-  double value[2] = {};   // Bits per byte: sum over sum. Or means.
+  double value[2] = {};   // Sum over sum: bits per byte, or a share. Or means.
   double difference = 0;  // value[1] - value[0]
   // With two documents or more:
   double error = 0;          // Standard error of the difference.
@@ -25,7 +25,8 @@ struct PairedDifference {
   double p = 1;              // Of a difference at least so large if there is none, two-sided.
 };
 
-PairedDifference ComparePaired(const std::vector<DocumentPair>& documents);
+// Of quotients of sums over all documents. Nats and bytes give bits per byte with a `unit` of ln 2.
+PairedDifference ComparePaired(const std::vector<DocumentPair>& documents, double unit = 1);
 
 // Two values of one question each (1: right, 0: wrong); compared are their means.
 struct ValuePair {

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <numbers>
 
 namespace editd::client {
 namespace {
@@ -30,12 +31,27 @@ TEST(ComparePaired, OfEqualLengthsIsTheTTestOfDifferences) {
     mean += differences[i] / 5;
   }
   for (double d : differences) squares += (d - mean) * (d - mean);
-  const PairedDifference paired = ComparePaired(documents);
+  const PairedDifference paired = ComparePaired(documents, std::numbers::ln2);
   const double scale = 10 * std::log(2.0), error = std::sqrt(squares / 4 / 5);
   EXPECT_NEAR(paired.difference, mean / scale, 1e-12);
   EXPECT_NEAR(paired.error, error / scale, 1e-12);
   EXPECT_NEAR(paired.p, StudentP(mean / error, 4), 1e-12);
   EXPECT_NEAR(paired.high - paired.low, 2 * 2.77644511 * error / scale, 1e-7);
+}
+
+// Shares of documents of unlike lengths. By hand: 0.2 of 20 and 0.4 of 60 against 0.1 of 10 and nothing of 30.
+TEST(ComparePaired, OfUnlikeLengthsEachDocumentGivesOneResidual) {
+  const PairedDifference paired = ComparePaired({{{4, 1}, {20, 10}}, {{24, 0}, {60, 30}}});
+  EXPECT_NEAR(paired.value[0], 28.0 / 80, 1e-15);
+  EXPECT_NEAR(paired.value[1], 1.0 / 40, 1e-15);
+  EXPECT_NEAR(paired.difference, -0.325, 1e-15);
+  // Residuals: (1 - 0.25) / 40 - (4 - 7) / 80 = 0.05625, and the other is as large; sqrt(2 (2 0.05625^2)).
+  EXPECT_NEAR(paired.error, 2 * 0.05625, 1e-15);
+  EXPECT_NEAR(paired.p, StudentP(0.325 / 0.1125, 1), 1e-12);
+  // One side is exactly 0 throughout: the error is the other's.
+  const PairedDifference none = ComparePaired({{{4, 0}, {20, 10}}, {{24, 0}, {60, 30}}});
+  EXPECT_EQ(none.value[1], 0);
+  EXPECT_NEAR(none.error, 2 * 3.0 / 80, 1e-15);
 }
 
 TEST(CompareMeans, IsTheTTestOfDifferences) {

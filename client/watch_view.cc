@@ -52,8 +52,13 @@ void WatchView::OnEvent(const v1::Event& event) {
     case v1::Event::kMetric: {
       if (target_.quiet) break;
       const v1::Metric& metric = event.metric();
-      Line(StrCat("  ", metric.name(), " ", FormatNumber(metric.value()),
-                  metric.step() > 0 ? StrCat(" at step ", metric.step()) : ""));
+      const std::string text = StrCat(metric.name(), " ", FormatNumber(metric.value()));
+      if (target_.terminal && has_progress_ && metric.step() > 0) {
+        running_ = text;
+        dirty_ = true;
+        break;
+      }
+      Line(StrCat("  ", text, metric.step() > 0 ? StrCat(" at step ", metric.step()) : ""));
       break;
     }
     case v1::Event::kText:
@@ -90,8 +95,13 @@ void WatchView::EndTexts() {
   }
 }
 
+void WatchView::EndRunning() {
+  if (!running_.empty()) Line(StrCat("  ", std::exchange(running_, "")));
+}
+
 void WatchView::OnState(uint64_t job, const v1::StateChange& change) {
   EndTexts();
+  EndRunning();
   std::string text = StrCat("job ", job, ": ", EnumWord(v1::JobState_Name(change.to()), "JOB_STATE_"));
   if (change.to() == v1::JOB_STATE_PENDING && change.reason() != v1::PENDING_REASON_UNSPECIFIED) {
     StrAppend(&text, " (", EnumWord(v1::PendingReason_Name(change.reason()), "PENDING_REASON_"), ")");
@@ -116,6 +126,7 @@ void WatchView::OnState(uint64_t job, const v1::StateChange& change) {
 
 void WatchView::OnProgress(const v1::Progress& progress) {
   const double now = target_.now();
+  if (progress.phase() != progress_.phase()) EndRunning();
   if (!has_progress_ || progress.phase() != progress_.phase() || progress.done() < progress_.done()) {
     samples_.clear();
     phase_started_ = now;
@@ -186,13 +197,16 @@ std::string WatchView::BarText(size_t width) const {
   } else {
     after = FormatAmount(static_cast<double>(progress_.done()), progress_.unit());
   }
-  if (rate > 0) StrAppend(&after, "  ", FormatAmount(rate, progress_.unit()), "/s");
+  // A running value takes the place of the rate where there is no room for both.
+  const std::string running = running_.empty() ? "" : StrCat("  ", Printable(running_));
+  if (rate > 0 && (running.empty() || width > 100)) StrAppend(&after, "  ", FormatAmount(rate, progress_.unit()), "/s");
   if (rate > 0 && progress_.total() > progress_.done()) {
     StrAppend(&after, "  ETA ",
               FormatSeconds(std::ceil(static_cast<double>(progress_.total() - progress_.done()) / rate)));
   } else if (rate == 0 || progress_.total() == 0) {
     StrAppend(&after, "  ", FormatSeconds(target_.now() - phase_started_));
   }
+  after += running;
   // A long name of a phase must not push the bar away.
   const std::string before =
       StrCat("job ", job_, "  ", FitWidth(Printable(progress_.phase()), std::max<size_t>(20, width / 3)));

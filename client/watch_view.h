@@ -50,7 +50,8 @@ class WatchView {
   void OnState(uint64_t job, const v1::StateChange& change);
   void OnText(const v1::TextPiece& piece);
   void TextLine(uint32_t stream, std::string_view line);
-  void EndTexts();  // What has no line break yet is a line.
+  void EndTexts();    // What has no line break yet is a line.
+  void EndRunning();  // The last value stays, as a line.
   void Line(std::string_view text, std::string_view colour = {});
   void Draw();
   void Erase();
@@ -64,6 +65,7 @@ class WatchView {
   std::string held_back_;
   v1::Progress progress_;
   bool has_progress_ = false;
+  std::string running_;  // On a terminal, beside the bar: a metric that goes on from step to step.
   std::deque<Sample> samples_;
   double phase_started_ = 0;
   double drawn_at_ = -1e9;

@@ -45,6 +45,14 @@ class WatchViewTest : public ::testing::Test {
     event.mutable_state()->set_message(message);
     return event;
   }
+  static v1::Event Metric(const std::string& name, double value, int64_t step) {
+    v1::Event event;
+    event.set_job(7);
+    event.mutable_metric()->set_name(name);
+    event.mutable_metric()->set_value(value);
+    event.mutable_metric()->set_step(step);
+    return event;
+  }
   static v1::Event Text(uint32_t stream, const std::string& text) {
     v1::Event event;
     event.set_job(7);
@@ -145,6 +153,32 @@ TEST_F(WatchViewTest, LinesGoAboveTheBar) {
   EXPECT_THAT(written_, HasSubstr("\r\x1b[K  half?[2Jway\n\r\x1b[Kjob 7  encode"));  // No escape gets through.
   view.End();
   EXPECT_EQ(LastDrawn(), "");
+}
+
+TEST_F(WatchViewTest, AMetricOfManyStepsStandsBesideTheBar) {
+  WatchView view = Make(/*terminal=*/true);
+  width_ = 80;
+  for (int i = 1; i <= 5; ++i) {
+    now_ += 1;
+    view.OnEvent(Progress(i * 1000, 9000, "evaluate"));
+    view.OnEvent(Metric("perplexity smol", 10 + i, i));
+  }
+  now_ += 1;
+  view.Tick();
+  EXPECT_THAT(LastDrawn(), AllOf(StartsWith("job 7  evaluate  [=="), HasSubstr("ETA 5.0 s  perplexity smol 15")));
+  EXPECT_THAT(written_, Not(HasSubstr("\n")));
+  // What it was at last stays above what follows.
+  view.OnEvent(Progress(0, 40, "choices"));
+  EXPECT_THAT(written_, HasSubstr("\r\x1b[K  perplexity smol 15\n"));
+  EXPECT_THAT(LastDrawn(), Not(HasSubstr("perplexity")));
+  view.OnEvent(Metric("accuracy smol", 0.5, 0));
+  EXPECT_THAT(written_, HasSubstr("  accuracy smol 0.5\n"));
+  // In a pipe each value is a line.
+  written_.clear();
+  WatchView pipe = Make(/*terminal=*/false);
+  pipe.OnEvent(Progress(1000, 9000, "evaluate"));
+  pipe.OnEvent(Metric("perplexity smol", 12, 1000));
+  EXPECT_THAT(written_, HasSubstr("  perplexity smol 12 at step 1000\n"));
 }
 
 TEST_F(WatchViewTest, RateFollowsTheLastSeconds) {

@@ -6,7 +6,10 @@
 #include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <numbers>
+#include <optional>
 #include <set>
+#include <utility>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_format.h"
@@ -91,17 +94,32 @@ std::string TextOf(const Json& json, const char* key) {
   return found != json.end() && found->is_string() ? found->get<std::string>() : "";
 }
 
-// `of`: a result, or the part of one that read files.
-std::string DataText(const Json& of) {
+// A part of a result; an empty object if it has none of that name.
+Json PartOf(const Json& of, const char* name) { return of.value(name, Json::object()); }
+
+// What the parts of a result read, each name once.
+std::string DataText(const Json& result) {
   std::string text;
-  for (const Json& data : of.value("data", Json::array())) {
-    StrAppend(&text, text.empty() ? "" : ", ", TextOf(data, "path"));
+  std::set<std::string> told;
+  for (const Json& part : {result, PartOf(PartOf(result, "multiple_choice"), "questions"),
+                           PartOf(PartOf(result, "generated_answers"), "questions")}) {
+    for (const Json& data : part.value("data", Json::array())) {
+      const std::string path = TextOf(data, "path");
+      if (told.insert(path).second) StrAppend(&text, text.empty() ? "" : ", ", path);
+    }
   }
   return text;
 }
 
+// How texts are scored; without texts, how questions are.
 std::string SettingsText(const Json& result) {
-  const Json settings = result.value("settings", Json::object());
+  if (!result.contains("settings")) {
+    const Json choice = PartOf(result, "multiple_choice"), answers = PartOf(result, "generated_answers");
+    const std::string compute = TextOf(choice.empty() ? answers : choice, "compute");
+    const bool letters = TextOf(choice, "continuation") == "CONTINUATION_LETTER";
+    return StrCat(EnumWord(compute, "COMPUTE_TYPE_"), letters ? ", letters" : "");
+  }
+  const Json settings = PartOf(result, "settings");
   std::string text = EnumWord(TextOf(settings, "convention"), "CONVENTION_");
   StrAppend(&text, " ", CountOf(settings, "context"), "/", CountOf(settings, "stride"), " ",
             EnumWord(TextOf(settings, "compute"), "COMPUTE_TYPE_"));
@@ -170,11 +188,38 @@ absl::Status FindCommon(const std::vector<v1::Job>& jobs, const std::string vers
                                       "one spec first"));
   }
   *others = common.size() - 1;
+  // A job that measured both cut their windows at the same bytes.
+  const auto both = std::find_if(jobs.begin(), jobs.end(), [&](const v1::Job& job) {
+    return WithOf(job) == best && InputOf(job, versions[0]).has_value() && InputOf(job, versions[1]).has_value();
+  });
   for (int side = 0; side < 2; ++side) {
-    const v1::Job& job = *newest[side].at(best);
+    const v1::Job& job = both != jobs.end() ? *both : *newest[side].at(best);
     out[side] = {job, *InputOf(job, versions[side])};
   }
   return absl::OkStatus();
+}
+
+Json DifferenceJson(const PairedDifference& paired) {
+  return {{"difference", paired.difference},
+          {"error", paired.error},
+          {"low", paired.low},
+          {"high", paired.high},
+          {"p", paired.p}};
+}
+
+// Mean probability of tokens outside the allowed scripts; nothing if a measurement did not look at that.
+std::optional<PairedDifference> CompareLeak(const Sides& sides, const MeasuredFile files[2]) {
+  std::vector<DocumentPair> pairs;
+  for (size_t d = 0; d < files[0].lines.size(); ++d) {
+    DocumentPair& pair = pairs.emplace_back();
+    for (int side = 0; side < 2; ++side) {
+      const Json& line = files[side].lines[d];
+      if (!line.contains("outside")) return std::nullopt;
+      pair.sum[side] = EntryOf(line, "outside", sides.input(side));
+      pair.of[side] = EntryOf(line, "tokens", sides.input(side));
+    }
+  }
+  return ComparePaired(pairs);
 }
 
 absl::Status CompareDocuments(Session* session, const Sides& sides, const MeasuredFile files[2], const Json& result,
@@ -190,26 +235,29 @@ absl::Status CompareDocuments(Session* session, const Sides& sides, const Measur
   for (size_t d = 0; d < documents.size(); ++d) {
     DocumentPair& pair = pairs.emplace_back();
     for (int side = 0; side < 2; ++side) {
-      pair.nll[side] = EntryOf(files[side].lines[d], "nll", sides.input(side));
-      pair.bytes[side] = EntryOf(files[side].lines[d], "scored", sides.input(side));
+      pair.sum[side] = EntryOf(files[side].lines[d], "nll", sides.input(side));
+      pair.of[side] = EntryOf(files[side].lines[d], "scored", sides.input(side));
     }
     order.push_back(d);
   }
-  const PairedDifference paired = ComparePaired(pairs);
+  const PairedDifference paired = ComparePaired(pairs, std::numbers::ln2);
+  const std::optional<PairedDifference> leak = CompareLeak(sides, files);
   // Those that changed most: by how far the difference would be another without them.
-  const auto change = [&](size_t d) { return std::abs(pairs[d].nll[1] - pairs[d].nll[0]); };
+  const auto change = [&](size_t d) { return std::abs(pairs[d].sum[1] - pairs[d].sum[0]); };
   std::stable_sort(order.begin(), order.end(), [&](size_t x, size_t y) { return change(x) > change(y); });
   order.resize(std::min(order.size(), kShown));
   const auto bits = [&](size_t d, int side) {
-    return pairs[d].bytes[side] > 0 ? pairs[d].nll[side] / pairs[d].bytes[side] / std::log(2.0) : 0;
+    return pairs[d].of[side] > 0 ? pairs[d].sum[side] / pairs[d].of[side] / std::numbers::ln2 : 0;
   };
   const bool same_cuts = CutsOf(files[0], sides.input(0)) == CutsOf(files[1], sides.input(1));
 
   if (session->json) {
-    *out = {{"documents", documents.size()}, {"difference", paired.difference},
-            {"error", paired.error},         {"low", paired.low},
-            {"high", paired.high},           {"p", paired.p},
-            {"same_windows", same_cuts},     {"most_changed", Json::array()}};
+    *out = {{"documents", documents.size()}, {"same_windows", same_cuts}, {"most_changed", Json::array()}};
+    out->update(DifferenceJson(paired));
+    if (leak.has_value()) {
+      (*out)["script_leak"] = DifferenceJson(*leak);
+      (*out)["script_leak"].update({{"a", leak->value[0]}, {"b", leak->value[1]}});
+    }
     for (int side = 0; side < 2; ++side) {
       (*out)[side == 0 ? "a" : "b"] = {{"version", sides.versions[side]},
                                        {"job", sides.measured[side].job.id()},
@@ -240,6 +288,18 @@ absl::Status CompareDocuments(Session* session, const Sides& sides, const Measur
     StrAppend(&line, "; one document gives no error: JSON lines have many");
   }
   session->Print(line + "\n");
+  if (leak.has_value()) {
+    std::string scripts;
+    for (const Json& script : PartOf(result, "script_leak").value("allowed_script", Json::array())) {
+      StrAppend(&scripts, scripts.empty() ? "" : ", ", script.get<std::string>());
+    }
+    line = absl::StrFormat("script leak beyond %s: %s %.4g, %s %.4g, %s - %s: %+.4g", scripts, a, leak->value[0], b,
+                           leak->value[1], b, a, leak->difference);
+    if (documents.size() > 1) {
+      absl::StrAppendFormat(&line, " (95 %%: %+.4g to %+.4g), p = %.3g", leak->low, leak->high, leak->p);
+    }
+    session->Print(line + "\n");
+  }
   if (!same_cuts) session->Print("The windows were cut at other places: part of the difference may be context.\n");
   Table most({{"CHANGED MOST"},
               {"BYTES", Table::Align::kRight},
@@ -266,15 +326,12 @@ absl::Status CompareAnswers(Session* session, const Sides& sides, const Measured
     Json of = {{"what", what}, {"questions", questions.size()}, {"metrics", Json::array()}};
     for (const QuestionDifference& metric : metrics) {
       const PairedDifference& paired = metric.paired;
-      of["metrics"].push_back({{"metric", metric.metric},
-                               {"a", paired.value[0]},
-                               {"b", paired.value[1]},
-                               {"difference", paired.difference},
-                               {"error", paired.error},
-                               {"low", paired.low},
-                               {"high", paired.high},
-                               {"p", paired.p},
-                               {"changed", metric.changed.size()}});
+      Json entry = {{"metric", metric.metric},
+                    {"a", paired.value[0]},
+                    {"b", paired.value[1]},
+                    {"changed", metric.changed.size()}};
+      entry.update(DifferenceJson(paired));
+      of["metrics"].push_back(std::move(entry));
     }
     (*out)["questions"].push_back(std::move(of));
     return absl::OkStatus();
@@ -366,6 +423,45 @@ absl::StatusOr<int> RunCompare(Session* session, const std::string& a, const std
 
 // --- history, show --------------------------------------------------------------------------------------------------
 
+// What a job measured of one of its inputs; empty objects where it did not.
+struct MeasuredParts {
+  Json perplexity, leak, choice, answers;
+};
+
+MeasuredParts PartsOf(const Json& result, size_t input) {
+  const auto entry = [&](const Json& of, const char* list) {
+    const Json all = of.value(list, Json::array());
+    return input < all.size() ? all[input] : Json::object();
+  };
+  return {entry(result, "perplexity"), entry(PartOf(result, "script_leak"), "scores"),
+          entry(PartOf(result, "multiple_choice"), "scores"), entry(PartOf(result, "generated_answers"), "scores")};
+}
+
+// "0.5714 ±0.1373"; nothing if it was not measured.
+std::string ShareText(const Json& scores, const char* key) {
+  if (!scores.contains(key)) return "";
+  const Json share = PartOf(scores, key);
+  return absl::StrFormat("%.4f ±%.4f", NumberOf(share, "value"), NumberOf(share, "error"));
+}
+
+Table WithoutEmptyColumns(const std::vector<Table::Column>& columns,
+                          const std::vector<std::vector<std::string>>& rows) {
+  std::vector<size_t> kept;
+  std::vector<Table::Column> used;
+  for (size_t c = 0; c < columns.size(); ++c) {
+    if (std::all_of(rows.begin(), rows.end(), [&](const auto& row) { return row[c].empty(); })) continue;
+    kept.push_back(c);
+    used.push_back(columns[c]);
+  }
+  Table table(used);
+  for (const std::vector<std::string>& row : rows) {
+    std::vector<std::string> cells;
+    for (size_t c : kept) cells.push_back(row[c]);
+    table.Row(std::move(cells));
+  }
+  return table;
+}
+
 absl::StatusOr<int> RunHistory(Session* session, const std::string& name) {
   ASSIGN_OR_RETURN(Connection * connection, session->Connect());
   const auto lineage = connection->GetLineage(name);
@@ -373,49 +469,59 @@ absl::StatusOr<int> RunHistory(Session* session, const std::string& name) {
   std::vector<std::string> versions;
   for (const v1::Version& version : lineage->versions()) versions.push_back(version.id());
   ASSIGN_OR_RETURN(const std::vector<v1::Job> jobs, MeasuringJobs(connection, versions));
-  Table table({{"VERSION"},
-               {"MADE BY"},
-               {"JOB", Table::Align::kRight},
-               {"BITS/BYTE", Table::Align::kRight},
-               {"±", Table::Align::kRight},
-               {"PERPLEXITY", Table::Align::kRight},
-               {"DATA"},
-               {"SETTINGS"}});
+  const std::vector<Table::Column> columns = {{"VERSION"},
+                                              {"MADE BY"},
+                                              {"JOB", Table::Align::kRight},
+                                              {"BITS/BYTE", Table::Align::kRight},
+                                              {"±", Table::Align::kRight},
+                                              {"PERPLEXITY", Table::Align::kRight},
+                                              {"LEAK", Table::Align::kRight},
+                                              {"ACC", Table::Align::kRight},
+                                              {"ACC_NORM", Table::Align::kRight},
+                                              {"ANSWERS", Table::Align::kRight},
+                                              {"DATA"},
+                                              {"SETTINGS"}};
+  std::vector<std::vector<std::string>> rows;
   for (auto version = lineage->versions().rbegin(); version != lineage->versions().rend(); ++version) {
     for (auto job = jobs.rbegin(); job != jobs.rend(); ++job) {
       const std::optional<int> input = InputOf(*job, version->id());
       if (!input.has_value()) continue;
       ASSIGN_OR_RETURN(const Json result, ResultOf(session, *job));
-      const Json all = result.value("perplexity", Json::array());
-      if (static_cast<size_t>(*input) >= all.size()) continue;
-      const Json& of = all[static_cast<size_t>(*input)];
+      const MeasuredParts of = PartsOf(result, static_cast<size_t>(*input));
       if (session->json) {
-        session->Print(Json({{"version", version->id()},
-                             {"plugin", version->recipe().plugin()},
-                             {"job", job->id()},
-                             {"perplexity", of},
-                             {"data", result.value("data", Json::array())},
-                             {"settings", result.value("settings", Json::object())}})
-                           .dump() +
-                       "\n");
+        Json line = {{"version", version->id()},
+                     {"plugin", version->recipe().plugin()},
+                     {"job", job->id()},
+                     {"data", result.value("data", Json::array())},
+                     {"settings", PartOf(result, "settings")}};
+        for (const auto& [name, part] :
+             {std::pair("perplexity", &of.perplexity), std::pair("script_leak", &of.leak),
+              std::pair("multiple_choice", &of.choice), std::pair("generated_answers", &of.answers)}) {
+          if (!part->empty()) line[name] = *part;
+        }
+        session->Print(line.dump() + "\n");
         continue;
       }
-      table.Row({ShortId(version->id()), version->recipe().plugin(), StrCat(job->id()),
-                 absl::StrFormat("%.5f", NumberOf(of, "bits_per_byte")),
-                 absl::StrFormat("%.5f", NumberOf(of, "bits_per_byte_error")),
-                 absl::StrFormat("%.4f", NumberOf(of, "perplexity")), DataText(result), SettingsText(result)});
+      const auto number = [](const Json& part, const char* key, int digits) {
+        return part.empty() ? "" : absl::StrFormat("%.*f", digits, NumberOf(part, key));
+      };
+      rows.push_back({ShortId(version->id()), version->recipe().plugin(), StrCat(job->id()),
+                      number(of.perplexity, "bits_per_byte", 5), number(of.perplexity, "bits_per_byte_error", 5),
+                      number(of.perplexity, "perplexity", 4),
+                      NumberOf(of.leak, "positions") > 0
+                          ? absl::StrFormat("%.4g", NumberOf(PartOf(of.leak, "mass"), "value"))
+                          : "",
+                      ShareText(of.choice, "acc"), ShareText(of.choice, "acc_norm"), ShareText(of.answers, "accuracy"),
+                      DataText(result), SettingsText(result)});
     }
   }
   if (session->json) return kExitOk;
-  if (table.empty() && !jobs.empty()) {
-    session->Note(StrCat("only questions were asked, no perplexity was measured; next: editctl eval show ",
-                         jobs.front().id(), "\n"));
-  } else if (table.empty()) {
+  if (rows.empty()) {
     session->Note(
         StrCat("neither ", name, " nor what it was made of was measured; editctl init evaluate has a spec\n"));
-  } else {
-    session->Print(table.ToString(session->width()));
+    return kExitOk;
   }
+  session->Print(WithoutEmptyColumns(columns, rows).ToString(session->width()));
   return kExitOk;
 }
 

@@ -77,7 +77,13 @@ class Choices(unittest.TestCase):
         self.assertIn("multiple choice, 14 questions", out)
         self.assertIn("acc_norm", out)
         self.assertIn("again.jsonl", self.editd.ctl("eval", "show", "other").out)
-        self.assertIn("only questions were asked", self.editd.ctl("eval", "history", "other").err)
+        # A version on which only questions were asked has a line, too, and the table no empty columns.
+        [line] = self.editd.json("eval", "history", "other")
+        self.assertEqual(line["multiple_choice"]["acc"].get("value", 0), asked["metrics"][0]["b"])
+        titles, row = self.editd.ctl("eval", "history", "other").out.splitlines()
+        self.assertEqual(titles.split(), ["VERSION", "MADE", "BY", "JOB", "ACC", "ACC_NORM", "DATA", "SETTINGS"])
+        self.assertIn(f'{asked["metrics"][0]["b"]:.4f} ±', row)
+        self.assertIn("again.jsonl", row)
 
     def test_answers_in_words_and_what_is_written_are_kept(self):
         """On a tiny model: what it says is rubbish, but it is kept, and counts as it stands."""
@@ -98,6 +104,17 @@ class Choices(unittest.TestCase):
         self.assertLessEqual(leak.get("generated_outside", 0), leak["generated_tokens"])
         self.assertLessEqual(leak["generated_tokens"], 9)
         self.assertIn("generated answers, 2 questions", self.editd.ctl("eval", "compare", "words", "words").out)
+
+    def test_a_job_that_measured_both_is_compared_first(self):
+        """Its windows are the same in both; a later measurement of one alone is cut otherwise, if the tokenizers differ."""
+        for name, seed in (("one", 6), ("two", 7)):
+            self.editd.import_model(tiny_model.write(self.editd.path(name), seed), name)
+        self.editd.write("pair.txt", "Một văn bản ngắn, and some more of it.\n" * 5)
+        jobs = [self.editd.submit(f'plugin: "evaluate" {inputs} params {{ [{TYPE}] {{ data {{ path: "pair.txt" }} context: 16 }} }}')["job"]
+                for inputs in ('input { model: "one" } input { model: "two" }', 'input { model: "two" }')]
+        [compared] = self.editd.json("eval", "compare", "one", "two")
+        self.assertEqual([compared[side]["job"] for side in "ab"], [int(jobs[0])] * 2)
+        self.assertTrue(compared["same_windows"])
 
 
 if __name__ == "__main__":

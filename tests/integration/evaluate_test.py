@@ -86,10 +86,12 @@ class Evaluate(unittest.TestCase):
             self.near(result["perplexity"][0]["perplexity"] / golden["perplexity"], 1, 1e-5, "perplexity")
 
     def test_versions_compare_later_without_a_run(self):
-        params = 'data { path: "texts.jsonl" } context: 64'
+        params = 'data { path: "texts.jsonl" } context: 64 script_leak {}'
         refused = self.editd.ctl("eval", "compare", "smol", "other", "--with", "1", code=1)
         self.assertIn("job 1 measured nothing", refused.err)
-        results = [self.evaluate([model], params)["perplexity"][0] for model in ("smol", "other")]
+        whole = [self.evaluate([model], params) for model in ("smol", "other")]
+        results = [result["perplexity"][0] for result in whole]
+        leak = [result["script_leak"]["scores"][0]["mass"] for result in whole]
         jobs = len(self.editd.ctl("queue", "--all", "--json").json())
         [compared] = self.editd.ctl("eval", "compare", "smol", "other", "--json").json()
         self.assertEqual(compared["documents"], len(GOLDEN["texts"]))
@@ -99,8 +101,16 @@ class Evaluate(unittest.TestCase):
         self.assertGreater(compared["high"], compared["difference"])
         self.assertLess(compared["p"], 1)
         self.assertEqual(len(compared["most_changed"]), 10)
+        for side, mass in zip("ab", leak):
+            self.near(compared["script_leak"][side], mass["value"], 1e-12, "script leak")
+        self.near(compared["script_leak"]["difference"], leak[1]["value"] - leak[0]["value"], 1e-12, "leak's difference")
+        self.assertLess(compared["script_leak"]["low"], compared["script_leak"]["difference"])
+        # Paired by document: what makes a document hard for both takes no part.
+        self.assertLess(compared["script_leak"]["error"], math.hypot(leak[0]["error"], leak[1]["error"]))
+        self.assertIn("script leak beyond Latin: smol ", self.editd.ctl("eval", "compare", "smol", "other").out)
         history = self.editd.ctl("eval", "history", "other", "--json").json()
         self.assertIn(results[1]["nll"], [line["perplexity"]["nll"] for line in history])
+        self.assertIn(leak[1], [line.get("script_leak", {}).get("mass") for line in history])
         for arguments in (["compare", "smol", "other"], ["history", "smol"], ["show", "other"]):
             self.assertIn("texts.jsonl", self.editd.ctl("eval", *arguments).out)
         # The same again is answered from the store, and nothing of the above ran a job.
