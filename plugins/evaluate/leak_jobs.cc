@@ -75,13 +75,13 @@ void CheckLeak(const pb::EvaluateSpec& spec, Job& job) {
   }
   for (int i = 0; i < leak.allowed_script_size(); ++i) {
     const std::string name[] = {leak.allowed_script(i)};
-    const auto known = AllowedScripts::Of(name);
+    const auto known = text::AllowedScripts::Of(name);
     if (!known.ok()) job.Finding(StrCat("script_leak.allowed_script[", i, "]"), ToStd(known.status().message()));
   }
 }
 
 absl::Status MarkLeak(const pb::EvaluateSpec& spec, std::vector<Subject>* subjects) {
-  ASSIGN_OR_RETURN(const AllowedScripts allowed, AllowedScripts::Of(ScriptsOf(spec.script_leak())));
+  ASSIGN_OR_RETURN(const text::AllowedScripts allowed, text::AllowedScripts::Of(ScriptsOf(spec.script_leak())));
   for (Subject& subject : *subjects) subject.marked_rows = RowsOutside(*subject.tokenizer, subject.rows, allowed);
   return absl::OkStatus();
 }
@@ -105,7 +105,7 @@ absl::Status MeasureWriting(const pb::EvaluateSpec& spec, const std::vector<Subj
   out->set_raw(leak.raw());
   out->set_max_tokens(leak.max_tokens() > 0 ? leak.max_tokens() : kWrittenTokens);
   out->set_temperature(leak.temperature());
-  ASSIGN_OR_RETURN(const AllowedScripts allowed, AllowedScripts::Of(ScriptsOf(leak)));
+  ASSIGN_OR_RETURN(const text::AllowedScripts allowed, text::AllowedScripts::Of(ScriptsOf(leak)));
   std::vector<generate::Prompt> prompts;
   for (int i = 0; i < leak.prompt_path_size(); ++i) {
     ASSIGN_OR_RETURN(const File file, job.FileOf(leak.prompt_path(i)));

@@ -6,9 +6,9 @@
 #include <vector>
 
 #include "nlohmann/json.hpp"
+#include "plugins/lib/text/allowed_scripts.h"
 #include "plugins/lib/text/corpus.h"
 #include "plugins/lib/text/count.h"
-#include "plugins/lib/text/script.h"
 #include "plugins/lib/text/unicode.h"
 #include "plugins/trim/remap_files.h"
 #include "plugins/trim/template_text.h"
@@ -95,22 +95,6 @@ absl::Status KeepCorpus(const TrimSpec& spec, int index, Job& job, const text::T
   return absl::OkStatus();
 }
 
-// True if all of the token's characters belong to one of `scripts`, to Common or to Inherited. A part of a character
-// belongs to none.
-bool InScripts(std::string_view bytes, const std::vector<text::Script>& scripts) {
-  if (bytes.empty() || text::FirstInvalidUtf8(bytes) != bytes.size()) return false;
-  for (const char *p = bytes.data(), *end = p + bytes.size(); p < end;) {
-    int length;
-    const text::Script script = text::ScriptOf(text::DecodeUtf8(p, end, &length));
-    if (script != text::kScriptCommon && script != text::kScriptInherited &&
-        std::find(scripts.begin(), scripts.end(), script) == scripts.end()) {
-      return false;
-    }
-    p += length;
-  }
-  return true;
-}
-
 // Reads a list of tokens: spelled as in the vocabulary, a line each, or JSON strings and ids in a .jsonl.
 absl::Status KeepList(const TrimSpec& spec, int index, Job& job, const TokenizerFile& vocabulary, KeepSet* keep) {
   const std::string field = StrCat("params.keep.list[", index, "].path");
@@ -181,15 +165,12 @@ absl::Status ApplyRules(const TrimSpec& spec, Job& job, const text::Tokenizer& t
     RETURN_IF_ERROR(KeepCorpus(spec, i, job, tokenizer, keep, &uses, result));
   }
   if (!spec.keep().script().empty()) {
-    std::vector<text::Script> scripts;
-    for (const std::string& name : spec.keep().script()) {
-      const std::optional<text::Script> script = text::ScriptByName(name);
-      if (!script) return absl::InvalidArgumentError(StrCat("params.keep.script: no script named \"", name, "\""));
-      scripts.push_back(*script);
-    }
+    const std::vector<std::string> names(spec.keep().script().begin(), spec.keep().script().end());
+    ASSIGN_OR_RETURN(const text::AllowedScripts scripts, text::AllowedScripts::Of(names));
     for (int32_t id = 0; id < file.id_limit(); ++id) {
-      if (file.exists(id) && InScripts(tokenizer.TokenBytes(static_cast<text::TokenId>(id)), scripts))
-        keep->Keep(id, KeepSet::kScript);
+      if (!file.exists(id)) continue;
+      const std::string_view bytes = tokenizer.TokenBytes(static_cast<text::TokenId>(id));
+      if (!bytes.empty() && !text::IsOutside(bytes, scripts)) keep->Keep(id, KeepSet::kScript);
     }
   }
   for (int i = 0; i < spec.keep().list_size(); ++i) RETURN_IF_ERROR(KeepList(spec, i, job, file, keep));

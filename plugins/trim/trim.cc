@@ -8,7 +8,7 @@
 
 #include "editd/plugin.hpp"
 #include "editd/plugins/trim/v1/trim.pb.h"
-#include "plugins/lib/text/script.h"
+#include "plugins/lib/text/allowed_scripts.h"
 #include "plugins/lib/text/tokenizer.h"
 #include "plugins/trim/keep_set.h"
 #include "plugins/trim/oracle.h"
@@ -61,12 +61,8 @@ class Trim : public Plugin<TrimSpec, TrimResult> {
         job.Finding(StrCat("keep.list[", i, "].path"), "is empty; name a file of tokens");
     }
     for (int i = 0; i < keep.script_size(); ++i) {
-      if (text::ScriptByName(keep.script(i))) continue;
-      std::vector<std::string> names;
-      for (size_t k = 0; k < text::ScriptCount(); ++k)
-        names.emplace_back(text::ScriptName(static_cast<text::Script>(k)));
-      job.Finding(StrCat("keep.script[", i, "]"),
-                  StrCat("no script named \"", keep.script(i), "\"", DidYouMean(keep.script(i), names)));
+      const auto known = text::AllowedScripts::Of({&keep.script(i), 1});
+      if (!known.ok()) job.Finding(StrCat("keep.script[", i, "]"), ToStd(known.status().message()));
     }
     if (spec.pad_to_multiple() > 1 << 16) {
       job.Finding("pad_to_multiple", StrCat(spec.pad_to_multiple(), " is more than 65536; 64 or 128 is usual"));
