@@ -11,7 +11,7 @@ import subprocess
 import unittest
 
 import tiny_model
-from harness import ROOT, TEST_PLUGINS, Editd, wait_for
+from harness import PATIENCE, ROOT, TEST_PLUGINS, Editd, wait_for
 
 TRIM = """# proto-file: editd/v1/job.proto
 # proto-message: editd.v1.JobSpec
@@ -101,7 +101,7 @@ class Jobs(Day):
         wait_for(lambda: all(self.job(job)["state"] == "JOB_STATE_CANCELLED" for job in jobs), "both to be cancelled")
 
     def test_watch_goes_on_over_a_restart_of_the_daemon(self):
-        job = self.editd.ctl("--json", "submit", "-", stdin=noop(milliseconds=1_000, seed=7)).json()[-1]["id"]
+        job = self.editd.ctl("--json", "submit", "-", stdin=noop(milliseconds=int(10 * PATIENCE), seed=7)).json()[-1]["id"]
         watch = self.editd.popen("--json", "watch", job)
         wait_for(lambda: self.job(job)["state"] == "JOB_STATE_RUNNING", "the job to run")
         self.editd.kill()

@@ -93,7 +93,7 @@ class Signals(Running):
         self.editd.ctl("cancel", job)
 
     def test_sighup_changes_nothing_and_says_so(self):
-        job = self.submit(500)
+        job = self.submit(int(10 * PATIENCE))
         self.running(job)
         self.send(signal.SIGHUP)
         wait_for(lambda: "SIGHUP: the configuration is read at start only" in self.editd.log.read_text(), "the line in the log")

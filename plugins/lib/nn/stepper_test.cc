@@ -1,7 +1,6 @@
 // The goldens are those of the decoder, token by token.
 #include "plugins/lib/nn/stepper.h"
 
-
 #include "plugins/lib/nn/head.h"
 #include "plugins/lib/nn/testing.h"
 
