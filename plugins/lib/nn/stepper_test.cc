@@ -1,6 +1,8 @@
 // The goldens are those of the decoder, token by token.
 #include "plugins/lib/nn/stepper.h"
 
+#include <algorithm>
+
 #include "plugins/lib/nn/head.h"
 #include "plugins/lib/nn/testing.h"
 
@@ -75,7 +77,8 @@ TEST_P(EachFamily, LogitsEqualTransformers) {
 TEST_P(EachFamily, BitsDependOnNeitherNeighboursNorThreads) {
   for (const Compute compute : {Compute::kF32, Compute::kBF16}) {
     const auto one = Load(compute, 1), three = Load(compute, 3);
-    const std::vector<int32_t>& ids = golden_.ids[1];
+    std::vector<int32_t> ids = golden_.ids[1];
+    ids.resize(std::min<size_t>(ids.size(), 70));  // Past two steps of 32 positions.
     const int64_t width = config_.vocab_size;
     const std::vector<float> alone = Steps(one.get(), ids, 3);
     Stepper stepper(three.get(), width, 3);
