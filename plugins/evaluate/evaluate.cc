@@ -280,7 +280,7 @@ absl::Status Evaluate::MeasureText(const pb::EvaluateSpec& spec, Job& job, JobCh
   const Watch watch = [&](double perplexity, uint64_t done, uint64_t total) {
     job.Progress("evaluate", done, total, "tokens");
     const double now = watched.seconds();
-    if (now - reported >= 1 || done == total) {
+    if (done > 0 && (now - reported >= 1 || done == total)) {
       reported = now;
       job.Metric(StrCat("perplexity ", subjects_[0].name), perplexity, static_cast<int64_t>(done));
     }

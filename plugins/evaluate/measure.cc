@@ -59,11 +59,12 @@ class Runner {
     if (keeping_ != nullptr && !keeping_->last.empty()) {
       if (RestoreMeasurement(keeping_->last, Shape(), &so_far_, &kept_)) {
         keeping_->went_on(DocumentsDone(), so_far_.done);
-        RETURN_IF_ERROR(watch_(RunningPerplexity(), so_far_.done, total_));
       } else {
         Clear();  // No measurement of these windows.
       }
     }
+    // The first batch may take seconds.
+    RETURN_IF_ERROR(watch_(RunningPerplexity(), so_far_.done, total_));
     for (size_t first = so_far_.block_first; first < windows.size();) {
       size_t end = first;
       uint64_t tokens = 0;

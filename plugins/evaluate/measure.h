@@ -61,7 +61,8 @@ struct Measurement {
   std::optional<LogitsDiff> diff;
 };
 
-// Called after each batch; an error ends the measurement with it. `perplexity` is the base's so far.
+// Called at the start and after each batch; an error ends the measurement with it. `perplexity` is the base's so far,
+// and means nothing while `done` is 0.
 using Watch = std::function<absl::Status(double perplexity, uint64_t done, uint64_t total)>;
 
 // One or two subjects, the base first; `rows` is theirs (null with one). With `keeping`, windows that an earlier
